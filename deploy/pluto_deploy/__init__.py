@@ -1,0 +1,1 @@
+"""Deployment: start machines from a build and let nothing serve that was not verified."""

@@ -1,0 +1,1 @@
+"""Measurements: predict what a boot measures, replay logs, verify and appraise evidence."""

@@ -1,0 +1,53 @@
+"""Digests by algorithm, and the pair of both that one launch needs (SHA-256 for TPMs, SHA-384 for TDX and TPMs)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pluto_measure.errors import FormatError
+
+# Hash algorithms of event logs and PCR banks: TCG Algorithm Registry, table 3. Value: identifier, size in bytes.
+ALGORITHMS: Final[dict[str, tuple[int, int]]] = {
+    "sha1": (0x0004, 20),
+    "sha256": (0x000B, 32),
+    "sha384": (0x000C, 48),
+    "sha512": (0x000D, 64),
+}
+NAME_OF: Final[dict[int, str]] = {number: name for name, (number, _) in ALGORITHMS.items()}
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    """The digest of `data`; `algorithm` is a key of ALGORITHMS."""
+    return hashlib.new(algorithm, data, usedforsecurity=algorithm != "sha1").digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """One content in both algorithms: 32 and 48 bytes. In JSON: {"sha256": hex, "sha384": hex}."""
+
+    sha256: bytes
+    sha384: bytes
+
+    def __post_init__(self) -> None:
+        if (len(self.sha256), len(self.sha384)) != (32, 48):
+            raise FormatError("digests", f"sizes are {len(self.sha256)} and {len(self.sha384)} bytes, not 32 and 48")
+
+    @classmethod
+    def of(cls, data: bytes | Iterable[bytes]) -> Self:
+        """Digests of bytes, or of chunks in order."""
+        chunks = [data] if isinstance(data, bytes | bytearray | memoryview) else data
+        small, large = hashlib.sha256(), hashlib.sha384()
+        for chunk in chunks:
+            small.update(chunk)
+            large.update(chunk)
+        return cls(small.digest(), large.digest())
+
+    def __getitem__(self, algorithm: str) -> bytes:
+        """The digest by the algorithm's name: "sha256" or "sha384"."""
+        return {"sha256": self.sha256, "sha384": self.sha384}[algorithm]
+
+    def to_json(self) -> dict[str, str]:
+        return {"sha256": self.sha256.hex(), "sha384": self.sha384.hex()}

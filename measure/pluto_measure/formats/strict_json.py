@@ -1,0 +1,118 @@
+"""Strict JSON: canonical text out; text in with no duplicate keys, no unknown or missing members, checked kinds.
+
+Canonical form: RFC 8785 restricted to what we write (objects, arrays, strings, integers below 2**53, booleans,
+null; no floats). Keys sort by UTF-16 code units, which for our ASCII keys is the order of `sorted`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pluto_measure.errors import FormatError
+
+_LARGEST = 2**53 - 1
+
+
+def canonical(value: object) -> bytes:
+    """The one spelling of a JSON value, UTF-8, without a line end. TypeError for what is not ours to write."""
+    _check(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def pretty(value: object) -> str:
+    """The same value for people and for files that are reviewed: indented, keys in the order given."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def loads(text: bytes | str, *, what: str, limit: int = 64 * 1024 * 1024) -> Any:
+    """Parse JSON text. FormatError for anything but one JSON value without duplicate keys."""
+    if len(text) > limit:
+        raise FormatError(what, f"{len(text)} bytes are more than {limit}")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            raise FormatError(what, f"key occurs twice in {sorted(k for k, _ in items)}")
+        return found
+
+    def constant(name: str) -> Any:
+        raise FormatError(what, f"{name} is not JSON")
+
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else text
+        return json.loads(decoded, object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(what, f"not JSON: {error}") from error
+
+
+class Fields:
+    """Takes the members of one JSON object one by one; `end()` refuses what nobody took."""
+
+    def __init__(self, value: object, *, what: str) -> None:
+        if not isinstance(value, Mapping):
+            raise FormatError(what, f"must be an object, not {type(value).__name__}")
+        self._left: dict[str, Any] = dict(value)
+        self._what = what
+
+    def take(self, name: str, *kinds: type) -> Any:
+        """A required member of one of the given Python types."""
+        if name not in self._left:
+            raise FormatError(self._what, f"{name} is missing")
+        return self._checked(name, kinds)
+
+    def get(self, name: str, default: Any, *kinds: type) -> Any:
+        """An optional member."""
+        return self._checked(name, kinds) if name in self._left else default
+
+    def hex(self, name: str, size: int) -> bytes:
+        """A required member that is `size` bytes in lower-case hex."""
+        return unhex(self.take(name, str), size, what=f"{self._what}.{name}")
+
+    def sub(self, name: str) -> Fields:
+        """A required member that is an object."""
+        return Fields(self.take(name, dict), what=f"{self._what}.{name}")
+
+    def end(self) -> None:
+        """Refuse members that were not taken."""
+        if self._left:
+            raise FormatError(self._what, f"unknown member {sorted(self._left)[0]}")
+
+    def _checked(self, name: str, kinds: tuple[type, ...]) -> Any:
+        value = self._left.pop(name)
+        wrong_bool = isinstance(value, bool) and bool not in kinds
+        if kinds and (wrong_bool or not isinstance(value, kinds)):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise FormatError(self._what, f"{name} must be {wanted}, not {type(value).__name__}")
+        return value
+
+
+def unhex(text: str, size: int, *, what: str) -> bytes:
+    """`size` bytes from lower-case hex; one value has one spelling."""
+    try:
+        value = bytes.fromhex(text)
+    except ValueError as error:
+        raise FormatError(what, "not hex") from error
+    if len(value) != size or value.hex() != text:
+        raise FormatError(what, f"must be {2 * size} lower-case hex digits")
+    return value
+
+
+def _check(value: object) -> None:
+    match value:
+        case None | bool() | str():
+            return
+        case int():
+            if abs(value) > _LARGEST:
+                raise TypeError(f"{value} does not fit canonical JSON")
+        case list() | tuple():
+            for item in value:
+                _check(item)
+        case dict():
+            for key, item in value.items():
+                if not (isinstance(key, str) and key.isascii()):
+                    raise TypeError(f"key {key!r} is not ASCII text")
+                _check(item)
+        case _:
+            raise TypeError(f"{type(value).__name__} is not canonical JSON")
