@@ -1,0 +1,75 @@
+# Every target does its own set-up: Python 3.11+, make, git and CA certificates are all that a machine needs.
+#   make run     build the image, boot it, attest it, leave it answering      make stop    end it
+#   make test    the tests (at most 20 minutes on 2 cores, 8 boots)           make quick   the fast ones
+#   make check   format, lint, types, import contracts, documents             make bench   figures beside peers'
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEFINITION := image/notary
+DIST := build/dist
+PORT ?= 8443
+# A release is built from a clean tree only; a changed one gives the debug flavour, which says so of itself.
+FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.toml 2>/dev/null | grep -q .; \
+	then echo debug; else echo release; fi)
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: run stop test test-boots test-root quick check format bench build inputs fuzz requirements clean
+
+run: build
+	@$(BIN)/pluto-deploy local $(DIST) --port $(PORT)
+
+stop: .venv/.run
+	@$(BIN)/pluto-deploy local $(DIST) --stop
+
+build: .venv/.run
+	@$(BIN)/pluto-image build $(DEFINITION) --out $(DIST) --flavour $(FLAVOUR) --relock build/relock
+
+# All that the tests need from the network: the locked inputs of the image and of the tools tree.
+inputs: .venv/.dev
+	@$(BIN)/pluto-image fetch $(DEFINITION) --relock build/relock
+
+test: inputs
+	$(PYTEST) -m "not more_boots and not root and not online" $(T)
+
+test-boots: inputs
+	$(PYTEST) -m "more_boots" $(T)
+
+test-root: inputs
+	$(PYTEST) -m "root" $(T)
+
+quick: .venv/.dev
+	$(PYTEST) -m "not slow and not boot and not more_boots and not root and not online and not interop" $(T)
+
+fuzz: .venv/.dev
+	PLUTO_FUZZ_EXAMPLES=20000 $(PYTEST) tests/fuzz
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(PYTEST) tests/architecture
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: inputs
+	$(BIN)/python tests/bench/run.py $(BENCH)
+
+# Pins move only here: newest versions that satisfy pyproject.toml, each with the hashes of all its files.
+requirements:
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --extra image --extra notary --group build pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --extra all --group dev pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf build .venv
+
+# Decided by content, not by time: bootstrap.py returns at once where .venv is current.
+.PHONY: .venv/.run .venv/.dev
+.venv/.run:
+	@$(PYTHON) requirements/bootstrap.py run
+.venv/.dev:
+	@$(PYTHON) requirements/bootstrap.py dev

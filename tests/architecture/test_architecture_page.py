@@ -1,0 +1,32 @@
+"""docs/architecture.md names every module, and no module that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/architecture.md"
+PACKAGES = ("measure/pluto_measure", "image/pluto_image", "notary/pluto_notary", "deploy/pluto_deploy")
+
+
+def modules_in_tree() -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py" or len(path.read_text().splitlines()) > 12
+    }
+
+
+def modules_on_page() -> set[str]:
+    return set(re.findall(r"^\| `([a-z_]+/[\w/]+\.py)` \|", PAGE.read_text(), re.MULTILINE))
+
+
+def test_the_page_lists_exactly_the_modules_of_the_tree() -> None:
+    assert modules_on_page() == modules_in_tree()
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [name for name in sorted(modules_in_tree()) if not (ROOT / name).read_text().lstrip().startswith('"""')]
+    assert silent == []
