@@ -1,0 +1,51 @@
+"""Files named on the command line: read whole with a limit, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pluto_measure.errors import FormatError, UsageError
+
+LIMIT: Final = 512 * 1024 * 1024
+
+
+def read(path: Path, *, what: str, limit: int = LIMIT) -> bytes:
+    """A file's bytes. UsageError where it cannot be read, FormatError where it is larger than `limit`."""
+    data = read_head(path, limit + 1, what=what)
+    if len(data) > limit:
+        raise FormatError(what, f"{path} is larger than {limit} bytes")
+    return data
+
+
+def read_head(path: Path, size: int, *, what: str) -> bytes:
+    """At most the first `size` bytes of a file. UsageError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror}") from error
+
+
+def write(path: Path, text: str) -> None:
+    """Write to a temporary name beside `path`, then rename: the file is the old one or the new one."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text.encode())
+        # A temporary file is made private; this one is to be read like any other.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,175 @@
+"""Compare a machine's registers and its whole log with one profile of reference values. Pure.
+
+Register by register: the quoted value against the profile's rule, the log's replay against the quoted value, and the
+log's events against the predicted ones. The log is untrusted until its replay gives the quoted registers; the order of
+events between registers is nobody's word, so it is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from pluto_measure.difference import Difference, differences
+from pluto_measure.evidence import BANKS, REGISTERS, Registers
+from pluto_measure.explain import describe
+from pluto_measure.findings import Finding, judge
+from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
+from pluto_measure.measurements import Profile, RegisterRule
+from pluto_measure.predict.events import ExpectedEvent
+from pluto_measure.replay import covers_banks, replay
+
+# What a firmware measures of itself, its settings and its boot order: all that a register may hold whose values are
+# not predicted (rule `replay`). No code that was loaded from a disk or a device is among them.
+_OWN_TYPES: Final = frozenset(
+    {
+        EventType.EV_POST_CODE,
+        EventType.EV_NO_ACTION,
+        EventType.EV_SEPARATOR,
+        EventType.EV_S_CRTM_CONTENTS,
+        EventType.EV_S_CRTM_VERSION,
+        EventType.EV_CPU_MICROCODE,
+        EventType.EV_PLATFORM_CONFIG_FLAGS,
+        EventType.EV_TABLE_OF_DEVICES,
+        EventType.EV_NONHOST_CONFIG,
+        EventType.EV_EFI_VARIABLE_BOOT,
+        EventType.EV_EFI_VARIABLE_BOOT2,
+        EventType.EV_EFI_ACTION,
+        EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB,
+        EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2,
+        EventType.EV_EFI_HANDOFF_TABLES,
+        EventType.EV_EFI_HANDOFF_TABLES2,
+        EventType.EV_EFI_HCRTM_EVENT,
+    }
+)
+
+
+Replayed = dict[str, dict[str, bytes]]
+
+
+def compare(profile: Profile, registers: Registers, log: EventLog) -> tuple[Finding, ...]:
+    """Every check of `registers` and `log` against `profile`. `registers` come from a verified quote."""
+    banks = judge(
+        "log.banks",
+        log.kind == "tpm" and covers_banks(log),
+        "the log has digests for every bank that was quoted",
+        otherwise="the log is not a TPM log with digests for every bank that was quoted",
+        expected=" ".join(BANKS),
+        actual=f"{log.kind}: {' '.join(log.algorithms)}",
+    )
+    if banks.verdict == "fail":
+        # Nothing of such a log can be compared; the registers still can, and rules that need the log refuse.
+        return (banks, *(_register(name, profile.registers.get(name), registers, {}) for name in REGISTERS))
+    return (banks, *_with_log(profile, registers, log))
+
+
+def _with_log(profile: Profile, registers: Registers, log: EventLog) -> Iterator[Finding]:
+    replayed, meanings = replay(log), _meanings(profile, log)
+    for name in REGISTERS:
+        rule = profile.registers.get(name)
+        yield _register(name, rule, registers, replayed)
+        actual = [event for event in log.events if _extends(log, event, name)]
+        expected = [event for event in profile.events if event.register == name]
+        if not (actual or expected):
+            continue
+        yield _replay(name, registers, replayed)
+        yield _events(name, rule, expected, actual, meanings.get(name))
+
+
+def _meanings(profile: Profile, log: EventLog) -> Mapping[str, Difference]:
+    """What differences mean, in words. They explain a refusal; `_events` decides it."""
+    if not all(set(BANKS) <= set(event.digests) for event in profile.events):
+        return {}
+    return {found.register: found for found in differences(profile.events, log, profile.logged)}
+
+
+def _extends(log: EventLog, event: LogEvent, name: str) -> bool:
+    return event.type != EventType.EV_NO_ACTION and log.register(event) == name
+
+
+def _register(name: str, rule: RegisterRule | None, registers: Registers, replayed: Replayed) -> Finding:
+    check, actual = f"register.{name}", _spell(registers, name)
+    if rule is None:
+        return Finding(check, "fail", "the reference says nothing of this register", None, actual)
+    if rule.match == "any":
+        return Finding(check, "warning", "the reference accepts any value", "any", actual)
+    allowed = {bank: rule.accepted(name, bank, replayed) or () for bank in BANKS}
+    if rule.values:  # one value has digests in both banks, and both must be of the same value
+        holds = any(all(value.get(bank) == registers[bank][name] for bank in BANKS) for value in rule.values)
+    else:
+        holds = all(registers[bank][name] in values for bank, values in allowed.items())
+    return judge(
+        check,
+        holds,
+        "what the log replays to" if rule.match == "replay" else "the reference value",
+        otherwise="not what the log replays to" if rule.match == "replay" else "not the reference value",
+        expected=" | ".join(f"{bank}:{value.hex()}" for bank, values in allowed.items() for value in values),
+        actual=actual,
+    )
+
+
+def _spell(registers: Registers, name: str) -> str:
+    return " | ".join(f"{bank}:{registers[bank][name].hex()}" for bank in BANKS)
+
+
+def _replay(name: str, registers: Registers, replayed: dict[str, dict[str, bytes]]) -> Finding:
+    return judge(
+        f"log.replay.{name}",
+        all(replayed[bank][name] == registers[bank][name] for bank in BANKS),
+        "the log's events give the quoted value",
+        otherwise="the log's events do not give the quoted value: the log was altered or is not of this boot",
+        expected=_spell(registers, name),
+        actual=_spell(replayed, name),
+    )
+
+
+def _events(
+    name: str,
+    rule: RegisterRule | None,
+    expected: Sequence[ExpectedEvent],
+    actual: Sequence[LogEvent],
+    meaning: Difference | None,
+) -> Finding:
+    check = f"log.events.{name}"
+    if rule is not None and rule.match == "any" and not expected:
+        return Finding(check, "warning", "the reference accepts any event")
+    if rule is not None and rule.match == "replay" and not expected:
+        return _own_events(check, actual)
+    for index, (wanted, found) in enumerate(zip_longest(expected, actual)):
+        if wanted is None or found is None or not _same(wanted, found):
+            text = f"event {index} of {name} differs from the predicted log"
+            if meaning is not None:
+                wanted, found = meaning.expected, meaning.actual
+                text = f"event {meaning.nth} of {name} (record {meaning.index} of the log): {meaning.meaning}"
+                text += f" [host attack: {meaning.attack}]" if meaning.attack else ""
+            return Finding(check, "fail", text, _spell_expected(wanted), _spell_actual(found))
+    return Finding(check, "pass", f"all {len(expected)} events are the predicted ones")
+
+
+def _own_events(check: str, actual: Sequence[LogEvent]) -> Finding:
+    for index, event in enumerate(actual):
+        if event.type not in _OWN_TYPES:
+            text = f"event {index} is not of a kind that a firmware measures of itself"
+            return Finding(check, "fail", text, None, _spell_actual(event))
+    return Finding(check, "pass", f"all {len(actual)} events are of kinds that a firmware measures of itself")
+
+
+def _same(expected: ExpectedEvent, actual: LogEvent) -> bool:
+    return expected.type == actual.type and all(actual.digests[b] == expected.digests.get(b) for b in BANKS)
+
+
+def _spell_expected(event: ExpectedEvent | None) -> str:
+    if event is None:
+        return "no event here"
+    return f"{type_name(event.type)} {_spell_digests(event.digests)} ({event.description})"
+
+
+def _spell_actual(event: LogEvent | None) -> str:
+    if event is None:
+        return "no event here"
+    return f"{type_name(event.type)} {_spell_digests(event.digests)} ({describe(event)})"
+
+
+def _spell_digests(digests: Mapping[str, bytes]) -> str:
+    return " ".join(f"{bank}:{digests[bank].hex()}" for bank in BANKS[:1] if bank in digests)

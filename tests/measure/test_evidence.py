@@ -1,0 +1,174 @@
+"""The binding rule and the envelope: one spelling, nothing unknown, nothing missing."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pluto_measure.errors import FormatError
+from pluto_measure.evidence import PURPOSES, Envelope, binding, format_time, parse_nonce, parse_time, tpm_extra_data
+from simulators.tpm_quotes import Machine
+
+ENVELOPE = Machine().evidence(b"nonce")
+DOCUMENT: dict[str, Any] = json.loads(ENVELOPE.to_text())
+
+
+def test_the_binding_is_sha512_over_tag_purpose_and_length_prefixed_fields() -> None:
+    text = b"pluto-tee/v2" + b"\0\0\0\4node" + b"\0\0\0\1n" + b"\0\0\0\2cc" + b"\0\0\0\0"
+    assert binding("node", (b"n", b"cc", b"")) == hashlib.sha512(text).digest()
+
+
+def test_the_binding_of_a_known_input_never_changes() -> None:
+    bound = binding("node", (bytes(range(32)), b"\x11" * 32, b"\x22" * 32))
+    assert bound.hex() == KNOWN_BINDING
+    assert tpm_extra_data(bound) == hashlib.sha256(bound).digest()
+
+
+KNOWN_BINDING = (
+    "2964f0cac12a76bec92245c6a49d2b07fe3432deaeda0324b2d76555210dc1c1"
+    "0469b03c6df5223d2a177b6097a8764ebdd3cebefc61e65e433cd1bd67a4ca50"
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.binary(max_size=8), min_size=3, max_size=3), st.lists(st.binary(max_size=8), min_size=3, max_size=3))
+def test_different_fields_have_different_bindings(first: list[bytes], second: list[bytes]) -> None:
+    assert (binding("node", first) == binding("node", second)) == (first == second)
+
+
+def test_purposes_with_as_many_fields_have_different_bindings() -> None:
+    fields = [b"a", b"b", b"c", b"d"]
+    assert binding("channel", fields) != binding("session", fields)
+
+
+@pytest.mark.parametrize("purpose", [*PURPOSES, "nothing", ""])
+def test_a_binding_with_a_wrong_number_of_fields_is_refused(purpose: str) -> None:
+    for count in {0, 1, 7} - {len(PURPOSES.get(purpose, ()))}:
+        with pytest.raises(ValueError, match="does not have"):
+            binding(purpose, [b"x"] * count)
+
+
+def test_an_envelope_that_we_write_parses_back() -> None:
+    assert Envelope.parse(ENVELOPE.to_text()) == ENVELOPE
+
+
+def _paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        return [(*at, key) for key in value] + [path for key in value for path in _paths(value[key], (*at, key))]
+    return []
+
+
+def _changed(path: tuple[Any, ...], change: Any) -> str:
+    document = copy.deepcopy(DOCUMENT)
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    change(parent, path[-1])
+    return json.dumps(document)
+
+
+PATHS = _paths(DOCUMENT)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(path))
+def test_a_missing_member_is_refused(path: tuple[Any, ...]) -> None:
+    with pytest.raises(FormatError):
+        Envelope.parse(_changed(path, lambda parent, key: parent.pop(key)))
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if len(path) < 5], ids=lambda path: ".".join(path))
+def test_a_member_of_another_kind_is_refused(path: tuple[Any, ...]) -> None:
+    for value in (None, True, 1.5, -1, [1], {"x": 1}, "\N{SNOWMAN}"):
+        with pytest.raises(FormatError):
+            Envelope.parse(_changed(path, lambda parent, key, value=value: parent.update({key: value})))
+
+
+@pytest.mark.parametrize("path", [(), *[path for path in PATHS if len(path) < 4]], ids=lambda path: ".".join(path))
+def test_an_unknown_member_is_refused(path: tuple[Any, ...]) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    inner = document
+    for key in path:
+        inner = inner[key]
+    if not isinstance(inner, dict):
+        return
+    inner["more"] = 1
+    with pytest.raises(FormatError, match="unknown member more"):
+        Envelope.parse(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("type",), "tdx", "type 'tdx' is not known"),
+        (("version",), 2, "version 2 is not known"),
+        (("platform",), "", "must be a name"),
+        (("platform",), "a\nb", "must be a name"),
+        (("freshness", "epoch"), -1, "is negative"),
+        (("freshness", "issuedAt"), "2026-11-20T12:00:00+00:00", "not a time"),
+        (("freshness", "issuedAt"), "2026-1-20T12:00:00Z", "not a time"),
+        (("claims", "purpose"), "key", "purpose 'key' is not carried"),
+        (("claims", "nonce"), "", "must be 1 to 64 bytes"),
+        (("claims", "nonce"), "ab" * 65, "must be 1 to 64 bytes"),
+        (("claims", "nonce"), "AB", "lower-case hex"),
+        (("claims", "nonce"), "abc", "not hex"),
+        (("claims", "configDigest"), "AA" * 32, "lower-case hex"),
+        (("evidence", "akPublic"), "AA", "not base64"),
+        (("evidence", "akPublic"), "AB==", "not the one spelling"),
+        (("evidence", "akCertificates"), [""] * 9, "9 certificates are more than 8"),
+        (("evidence", "akCertificates"), [1], "must be text"),
+        (("evidence", "tpmQuote", "registers", "sha256", "pcr0"), "00" * 31, "lower-case hex digits"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(path: tuple[Any, ...], value: object, problem: str) -> None:
+    with pytest.raises(FormatError, match=problem):
+        Envelope.parse(_changed(path, lambda parent, key: parent.update({key: value})))
+
+
+def test_a_third_bank_is_refused() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["evidence"]["tpmQuote"]["registers"]["sha1"] = {}
+    with pytest.raises(FormatError, match="unknown member sha1"):
+        Envelope.parse(json.dumps(document))
+
+
+def test_an_envelope_beyond_the_limit_is_refused() -> None:
+    with pytest.raises(FormatError, match="more than"):
+        Envelope.parse(b" " * (4 * 1024 * 1024 + 1))
+
+
+def test_base64_of_the_log_is_what_the_kernel_gave() -> None:
+    assert base64.b64decode(DOCUMENT["logs"]["tpm"]) == ENVELOPE.log
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 1, 1)))
+def test_a_time_has_one_spelling(moment: datetime) -> None:
+    moment = moment.replace(microsecond=0, tzinfo=UTC)
+    assert parse_time(format_time(moment), what="time") == moment
+
+
+def test_a_nonce_has_one_to_64_bytes() -> None:
+    assert parse_nonce("00") == b"\0"
+    assert parse_nonce("ff" * 64) == b"\xff" * 64
+
+
+def test_the_schema_accepts_what_we_write_and_refuses_what_we_refuse() -> None:
+    schema = json.loads(resources.files("pluto_measure").joinpath("schemas/evidence.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(DOCUMENT)
+    for path in PATHS:
+        missing = json.loads(_changed(path, lambda parent, key: parent.pop(key)))
+        unknown = json.loads(_changed(path, lambda parent, _: parent.update(more=1)))
+        other = json.loads(_changed(path, lambda parent, key: parent.update({key: None})))
+        assert not any(validator.is_valid(document) for document in (missing, unknown, other)), path

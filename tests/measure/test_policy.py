@@ -1,0 +1,104 @@
+"""The policy: every field required, "any" written out, unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pluto_measure.errors import FormatError
+from pluto_measure.policy import Policy
+
+TEXT = f"""\
+version = 1
+platforms = ["qemu-vtpm"]
+evidenceTypes = ["tpm"]
+insecure_software_tpm = true
+akTrust = ["{"ab" * 32}"]
+machines = "any"
+allowDebug = false
+allowUnsignedReference = true
+maxEvidenceAge = 600
+clockSkew = 60
+configDigest = "any"
+outerKeyDigest = "required"
+"""
+LINES = TEXT.splitlines()
+
+
+def test_a_policy_says_what_its_author_wrote() -> None:
+    policy = Policy.parse(TEXT)
+    assert policy == Policy(
+        platforms=("qemu-vtpm",),
+        evidence_types=("tpm",),
+        insecure_software_tpm=True,
+        ak_trust=(b"\xab" * 32,),
+        machines="any",
+        allow_debug=False,
+        allow_unsigned_reference=True,
+        max_evidence_age=600,
+        clock_skew=60,
+        config_digest="any",
+        outer_key_digest="required",
+    )
+    assert Policy.parse(TEXT.encode()) == policy
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.partition(" ")[0])
+def test_a_missing_field_is_refused(line: str) -> None:
+    with pytest.raises(FormatError, match=f"{line.partition(' ')[0]} is missing"):
+        Policy.parse(TEXT.replace(line + "\n", ""))
+
+
+@pytest.mark.parametrize("key", ["allowdebug = true", "insecureSoftwareTpm = true", "[extra]", "platform = []"])
+def test_an_unknown_key_is_refused(key: str) -> None:
+    with pytest.raises(FormatError, match="unknown member"):
+        Policy.parse(TEXT + key + "\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("version = 2", "version 2 is not known"),
+        ("platforms = []", "platforms is empty"),
+        ('platforms = "any"', "must be list"),
+        ('platforms = ["qemu"]', "'qemu', which is not one of"),
+        ('platforms = ["qemu-vtpm", "qemu-vtpm"]', "twice"),
+        ("platforms = [1]", "which is not one of"),
+        ('evidenceTypes = ["token"]', "which is not one of"),
+        ("insecure_software_tpm = 1", "must be bool"),
+        ('insecure_software_tpm = "any"', "must be bool"),
+        ('akTrust = "any"', "must be list"),
+        ("akTrust = [1]", "must hold text"),
+        ('akTrust = ["AB"]', "64 lower-case hex digits"),
+        ("machines = []", "not empty"),
+        ('machines = "all"', "not empty"),
+        ("allowDebug = 0", "must be bool"),
+        ("maxEvidenceAge = -1", "out of range"),
+        ("maxEvidenceAge = true", "must be int or str"),
+        ('maxEvidenceAge = "600"', "must be"),
+        ('clockSkew = "any"', "must be int"),
+        ('configDigest = ""', "64 lower-case hex digits"),
+        ('outerKeyDigest = "optional"', "neither"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(line: str, problem: str) -> None:
+    name = line.partition(" ")[0]
+    with pytest.raises(FormatError, match=problem):
+        Policy.parse(re.sub(rf"^{name} = .*$", line, TEXT, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("text", [b"\xff", "x =", "a = 1\na = 2", "[" * 100_000])
+def test_what_is_not_toml_is_refused(text: bytes | str) -> None:
+    with pytest.raises(FormatError, match="not TOML"):
+        Policy.parse(text)
+
+
+def test_any_and_a_value_are_both_spelled_out() -> None:
+    text = re.sub(r"^maxEvidenceAge = .*$", 'maxEvidenceAge = "any"', TEXT, flags=re.MULTILINE)
+    text = re.sub(r"^machines = .*$", f'machines = ["{"cd" * 32}"]', text, flags=re.MULTILINE)
+    text = re.sub(r"^configDigest = .*$", f'configDigest = "{"ef" * 32}"', text, flags=re.MULTILINE)
+    text = re.sub(r"^outerKeyDigest = .*$", 'outerKeyDigest = "any"', text, flags=re.MULTILINE)
+    policy = Policy.parse(text)
+    assert (policy.max_evidence_age, policy.outer_key_digest) == ("any", "any")
+    assert (policy.machines, policy.config_digest) == ((b"\xcd" * 32,), b"\xef" * 32)
