@@ -1,0 +1,93 @@
+"""The run-time configuration: a blob from a host that nobody trusts. Pure.
+
+    disk    = u32 length (big-endian, bytes of payload) ‖ payload ‖ zeros up to DISK_SIZE
+    payload = nothing | canonical JSON {"deployment": label, "version": 1}
+
+No setting in it can weaken anything; its digest (SHA-256 of the payload) stands in the evidence. Whatever is not
+spelled exactly so is refused: one configuration has one digest. Format: docs/formats/runtime-config.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.reader import Reader
+from pluto_measure.formats.strict_json import Fields, canonical, loads
+from pluto_notary.errors import ConfigError
+
+VERSION: Final = 1
+DISK_SIZE: Final = 32 * 1024  # bytes, always: an empty configuration has a disk too, since the disk moves RTMR[0]
+LARGEST_PAYLOAD: Final = 16 * 1024  # bytes
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfiguration:
+    """What the operator may choose. `deployment` is a label for people (a DNS label); None when nothing was given."""
+
+    deployment: str | None
+    digest: bytes  # SHA-256 of the payload
+
+
+def encode_payload(*, deployment: str) -> bytes:
+    """The payload that says so. ConfigError for a label that the notary would refuse."""
+    payload = canonical({"version": VERSION, "deployment": deployment})
+    parse_payload(payload)
+    return payload
+
+
+def encode_config_disk(payload: bytes) -> bytes:
+    """The disk that carries `payload` (b"" = no configuration): DISK_SIZE bytes. ConfigError if it is malformed."""
+    parse_payload(payload)
+    return (len(payload).to_bytes(4, "big") + payload).ljust(DISK_SIZE, b"\0")
+
+
+def decode_config_disk(disk: bytes) -> bytes:
+    """The payload of a disk. ConfigError for a wrong size, a wrong length, or anything behind the payload."""
+    if len(disk) != DISK_SIZE:
+        raise ConfigError("size", f"the disk holds {len(disk)} bytes, not {DISK_SIZE}")
+    reader = Reader(disk, what="run-time configuration", order="big")
+    length = reader.uint(4, "length")
+    if length > LARGEST_PAYLOAD:
+        raise ConfigError("length", f"a payload of {length} bytes is larger than {LARGEST_PAYLOAD}")
+    payload = reader.take(length, "payload")
+    if any(reader.rest()):
+        raise ConfigError("padding", "bytes behind the payload are not zero")
+    return payload
+
+
+def parse_payload(payload: bytes) -> RuntimeConfiguration:
+    """The configuration that a payload states. ConfigError for anything unknown, missing or spelled otherwise."""
+    if len(payload) > LARGEST_PAYLOAD:
+        raise ConfigError("length", f"a payload of {len(payload)} bytes is larger than {LARGEST_PAYLOAD}")
+    digest = hashlib.sha256(payload).digest()
+    if not payload:
+        return RuntimeConfiguration(None, digest)
+    value = _canonical_value(payload)
+    try:
+        fields = Fields(value, what="run-time configuration")
+        version = fields.take("version", int)
+        deployment = fields.take("deployment", str)
+        fields.end()
+    except FormatError as error:
+        raise ConfigError("schema", error.problem) from error
+    if version != VERSION:
+        raise ConfigError("schema", f"version {version} is not known")
+    if not _LABEL.fullmatch(deployment):
+        raise ConfigError("schema", "deployment must be 1 to 63 of a-z, 0-9 and inner hyphens")
+    return RuntimeConfiguration(deployment, digest)
+
+
+def _canonical_value(payload: bytes) -> object:
+    try:
+        value: object = loads(payload, what="run-time configuration", limit=LARGEST_PAYLOAD)
+        spelled = canonical(value)
+    except (FormatError, TypeError, ValueError) as error:  # ValueError: lone surrogates cannot be written as UTF-8
+        raise ConfigError("spelling", f"not canonical JSON: {error}") from error
+    if spelled != payload:
+        raise ConfigError("spelling", "not canonical JSON: another spelling of the same value is expected")
+    return value

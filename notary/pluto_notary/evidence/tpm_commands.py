@@ -1,0 +1,152 @@
+"""The four TPM 2.0 commands that evidence needs, and their responses. Pure: bytes for a device, bytes from a device.
+
+TPM 2.0 Library, Part 3 (Commands); headers: Part 1, 18; response codes: Part 2, 6.6. All integers are big-endian.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pluto_measure.digests import ALGORITHMS
+from pluto_measure.evidence import BANKS
+from pluto_measure.formats import tpm
+from pluto_measure.formats.reader import Reader
+from pluto_notary.errors import TpmError
+
+HEADER_BYTES: Final = 10
+LARGEST_RESPONSE: Final = 4096  # bytes; what the Linux driver hands over at most
+
+_ST_NO_SESSIONS: Final = 0x8001
+_ST_SESSIONS: Final = 0x8002
+_CC_CREATE_PRIMARY: Final = 0x131
+_CC_QUOTE: Final = 0x158
+_CC_FLUSH_CONTEXT: Final = 0x165
+_CC_PCR_READ: Final = 0x17E
+_RS_PW: Final = 0x4000_0009
+# One password authorisation with an empty password: handle, nonce, attributes, hmac.
+_EMPTY_AUTH: Final = _RS_PW.to_bytes(4, "big") + b"\0\0" + b"\0" + b"\0\0"
+
+# Warnings that mean "send it again": yielded, testing, retry, cancelled by the driver.
+RC_AGAIN: Final = frozenset({0x908, 0x90A, 0x922, 0x909})
+# The loaded key is gone, as after a reset of the device: reference to handle 0, or a bad handle 1.
+RC_KEY_GONE: Final = frozenset({0x910, 0x18B})
+
+ALL_REGISTERS: Final = tuple(tpm.PcrSelection(bank, tuple(range(tpm.PCR_COUNT))) for bank in BANKS)
+
+# The attestation key: restricted, so that it signs nothing but what the TPM itself states.
+AK_TEMPLATE: Final = tpm.EccPublic(
+    name_algorithm="sha256",
+    attributes=tpm.FIXED_TPM
+    | tpm.FIXED_PARENT
+    | tpm.SENSITIVE_DATA_ORIGIN
+    | tpm.USER_WITH_AUTH
+    | tpm.NO_DA
+    | tpm.RESTRICTED
+    | tpm.SIGN,
+    auth_policy=b"",
+    scheme=tpm.Scheme(tpm.ALG_ECDSA, "sha256"),
+    curve=tpm.CURVE_P256,
+    x=b"",
+    y=b"",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PcrValues:
+    """One PCR_Read: a counter that moves with every change, and the values by bank and register."""
+
+    update_counter: int
+    values: dict[tuple[str, int], bytes]
+
+
+def create_primary() -> bytes:
+    """TPM2_CreatePrimary of the attestation key in the owner hierarchy (Part 3, 24.1)."""
+    sensitive = tpm.tpm2b(tpm.tpm2b(b"") + tpm.tpm2b(b""))
+    no_creation_pcr = tpm.marshal_selections(())
+    parameters = sensitive + tpm.tpm2b(AK_TEMPLATE.marshal()) + tpm.tpm2b(b"") + no_creation_pcr
+    return _with_session(_CC_CREATE_PRIMARY, tpm.RH_OWNER, parameters)
+
+
+def created(response: bytes) -> tuple[int, bytes]:
+    """The handle and the TPMT_PUBLIC of a created key. TpmError, FormatError."""
+    reader = _body("TPM2_CreatePrimary", response)
+    handle = reader.uint(4, "objectHandle")
+    reader.uint(4, "parameterSize")
+    return handle, tpm.read_tpm2b(reader, "outPublic")
+
+
+def quote(handle: int, extra_data: bytes) -> bytes:
+    """TPM2_Quote over ALL_REGISTERS with the key's own scheme (Part 3, 18.4)."""
+    scheme = tpm.ALG_NULL.to_bytes(2, "big")
+    return _with_session(_CC_QUOTE, handle, tpm.tpm2b(extra_data) + scheme + tpm.marshal_selections(ALL_REGISTERS))
+
+
+def quoted(response: bytes) -> tuple[bytes, bytes]:
+    """TPMS_ATTEST and TPMT_SIGNATURE, as bytes. TpmError, FormatError."""
+    reader = _body("TPM2_Quote", response)
+    parameters = reader.sub(reader.uint(4, "parameterSize"), "parameters")
+    return tpm.read_tpm2b(parameters, "quoted"), parameters.rest()
+
+
+def flush_context(handle: int) -> bytes:
+    """TPM2_FlushContext (Part 3, 28.4)."""
+    return _command(_ST_NO_SESSIONS, _CC_FLUSH_CONTEXT, handle.to_bytes(4, "big"))
+
+
+def flushed(response: bytes) -> None:
+    """TpmError unless the context was flushed."""
+    _body("TPM2_FlushContext", response).end()
+
+
+def pcr_read(selections: tuple[tpm.PcrSelection, ...]) -> bytes:
+    """TPM2_PCR_Read (Part 3, 22.4). A TPM answers with at most eight values; ask again for the rest."""
+    return _command(_ST_NO_SESSIONS, _CC_PCR_READ, tpm.marshal_selections(selections))
+
+
+def pcr_values(response: bytes) -> PcrValues:
+    """The values of one response. TpmError, FormatError."""
+    reader = _body("TPM2_PCR_Read", response)
+    counter = reader.uint(4, "pcrUpdateCounter")
+    chosen = [(s.algorithm, register) for s in tpm.read_selections(reader) for register in s.registers]
+    if (count := reader.uint(4, "digest count")) != len(chosen):
+        raise reader.error(f"{count} values for {len(chosen)} registers")
+    values = {}
+    for bank, register in chosen:
+        values[bank, register] = tpm.read_tpm2b(reader, "digest", 64)
+        if len(values[bank, register]) != ALGORITHMS[bank][1]:
+            raise reader.error(f"value of {bank} has {len(values[bank, register])} bytes")
+    reader.end()
+    return PcrValues(counter, values)
+
+
+def response_code(response: bytes) -> int:
+    """The response code; 0 is success. FormatError unless the header fits the response."""
+    return _header(response)[0]
+
+
+def _header(response: bytes) -> tuple[int, Reader]:
+    reader = Reader(response, what="TPM response", order="big")
+    if (tag := reader.uint(2, "tag")) not in (_ST_NO_SESSIONS, _ST_SESSIONS):
+        raise reader.error(f"tag {tag:#06x} is not known")
+    size, code = reader.uint(4, "responseSize"), reader.uint(4, "responseCode")
+    if size != len(response):
+        raise reader.error(f"responseSize is {size}, {len(response)} bytes came")
+    return code, reader
+
+
+def _body(command: str, response: bytes) -> Reader:
+    code, reader = _header(response)
+    if code:
+        raise TpmError(command, code)
+    return reader
+
+
+def _with_session(code: int, handle: int, parameters: bytes) -> bytes:
+    authorisation = len(_EMPTY_AUTH).to_bytes(4, "big") + _EMPTY_AUTH
+    return _command(_ST_SESSIONS, code, handle.to_bytes(4, "big") + authorisation + parameters)
+
+
+def _command(tag: int, code: int, rest: bytes) -> bytes:
+    size = HEADER_BYTES + len(rest)
+    return tag.to_bytes(2, "big") + size.to_bytes(4, "big") + code.to_bytes(4, "big") + rest

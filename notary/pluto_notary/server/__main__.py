@@ -1,0 +1,80 @@
+"""`python3 -m pluto_notary.server`: the notary as systemd starts it in the trust domain. It takes no argument.
+
+It is handed one listening socket by name, `https`, reads the run-time configuration that `pluto-config.service` has
+checked, and gets evidence from the helper's socket. It may open no device.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pluto_measure.errors import PlutoError
+from pluto_notary import systemd
+from pluto_notary.config import parse_payload
+from pluto_notary.errors import ConfigError
+from pluto_notary.evidence.client import HelperProvider
+from pluto_notary.limits import Limits
+from pluto_notary.serial import standard_output
+from pluto_notary.server.run import Settings, run
+
+CONFIG_FILE: Final = Path("/run/pluto/config/config.json")
+EVIDENCE_SOCKET: Final = "/run/pluto/evidence.sock"
+_CONFIG_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.02
+
+
+def main() -> int:
+    """Serve until the service manager ends it."""
+    try:
+        run(_settings())
+    except (PlutoError, OSError) as error:
+        sys.stderr.write(f"pluto-notary: error: {error}\n")
+        return error.exit_code if isinstance(error, PlutoError) else 6
+    return 0
+
+
+def await_config(path: Path, *, clock: Callable[[], float], sleep: Callable[[float], object]) -> bytes:
+    """The checked payload, as soon as it is there: this process starts beside the one that fetches it.
+
+    ConfigError if it does not come.
+    """
+    deadline = clock() + _CONFIG_SECONDS
+    while True:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            if clock() >= deadline:
+                raise ConfigError("absent", "no configuration was accepted") from error
+        sleep(_POLL_SECONDS)
+
+
+def _settings() -> Settings:
+    limits = Limits()
+    build_id = systemd.build_id(Path(systemd.OS_RELEASE).read_text("utf-8"))
+    # No setting reaches the notary yet; without an accepted configuration it does not answer nevertheless.
+    parse_payload(await_config(CONFIG_FILE, clock=time.monotonic, sleep=time.sleep))
+    return Settings(
+        listener=_listener(),
+        build_id=bytes.fromhex(build_id),
+        provider=HelperProvider(EVIDENCE_SOCKET, seconds=limits.evidence_seconds),
+        events=standard_output(time.monotonic),
+        limits=limits,
+        ready=lambda _port, _key: systemd.notify(os.environ, "READY=1"),
+    )
+
+
+def _listener() -> socket.socket:
+    descriptors = systemd.handed_descriptors(os.environ, os.getpid())
+    if "https" not in descriptors:
+        raise OSError("no listening socket named https was handed over")
+    return socket.socket(fileno=descriptors["https"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

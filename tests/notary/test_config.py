@@ -1,0 +1,119 @@
+"""The run-time configuration: one spelling for each value, and a named reason for all else."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pluto_notary import config
+from pluto_notary.errors import CONFIG_REASONS, ConfigError
+
+LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+GOOD = b'{"deployment":"staging-1","version":1}'
+
+
+def disk_of(payload: bytes, *, length: int | None = None, tail: bytes = b"") -> bytes:
+    head = (len(payload) if length is None else length).to_bytes(4, "big")
+    return (head + payload + tail).ljust(config.DISK_SIZE, b"\0")
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_a_disk_carries_what_was_encoded(label: str) -> None:
+    payload = config.encode_payload(deployment=label)
+    disk = config.encode_config_disk(payload)
+    assert len(disk) == config.DISK_SIZE
+    assert config.decode_config_disk(disk) == payload
+    assert config.parse_payload(payload) == config.RuntimeConfiguration(label, hashlib.sha256(payload).digest())
+
+
+def test_the_payload_is_the_documented_one() -> None:
+    assert config.encode_payload(deployment="staging-1") == GOOD
+
+
+def test_an_empty_configuration_is_a_disk_of_zeros_and_has_a_digest() -> None:
+    disk = config.encode_config_disk(b"")
+    assert disk == bytes(config.DISK_SIZE)
+    accepted = config.parse_payload(config.decode_config_disk(disk))
+    assert accepted == config.RuntimeConfiguration(None, hashlib.sha256(b"").digest())
+
+
+@pytest.mark.parametrize(
+    ("reason", "disk"),
+    [
+        ("size", b""),
+        ("size", bytes(config.DISK_SIZE - 1)),
+        ("size", bytes(config.DISK_SIZE + 1)),
+        ("length", disk_of(GOOD, length=config.LARGEST_PAYLOAD + 1)),
+        ("length", disk_of(GOOD, length=2**32 - 1)),
+        ("padding", disk_of(GOOD, tail=b"\0\0x")),
+        ("padding", disk_of(b"", length=0, tail=GOOD)),
+        ("padding", disk_of(GOOD, length=len(GOOD) - 1)),
+        ("spelling", disk_of(GOOD, length=len(GOOD) + 1)),
+    ],
+)
+def test_a_disk_of_another_form_is_refused_with_its_reason(reason: str, disk: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse_payload(config.decode_config_disk(disk))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "payload"),
+    [
+        ("spelling", b"{"),
+        ("spelling", b"\xff"),
+        ("spelling", b"\xef\xbb\xbf" + GOOD),
+        ("spelling", GOOD + b"\n"),
+        ("spelling", b'{"deployment": "staging-1","version":1}'),
+        ("spelling", b'{"version":1,"deployment":"staging-1"}'),
+        ("spelling", b'{"deployment":"\\u0073taging-1","version":1}'),
+        ("spelling", b'{"deployment":"a","deployment":"a","version":1}'),
+        ("spelling", b'{"deployment":"a","version":1.0}'),
+        ("spelling", b'{"deployment":"a","version":NaN}'),
+        ("spelling", b'{"deployment":"\\ud800","version":1}'),
+        ("spelling", b"[" * 5000),
+        ("spelling", b'{"version":' + b"9" * 5000 + b"}"),
+        ("schema", b"null"),
+        ("schema", b"[]"),
+        ("schema", b"{}"),
+        ("schema", b'{"version":1}'),
+        ("schema", b'{"deployment":"a","version":2}'),
+        ("schema", b'{"deployment":"a","version":true}'),
+        ("schema", b'{"deployment":1,"version":1}'),
+        ("schema", b'{"deployment":null,"version":1}'),
+        ("schema", b'{"debug":true,"deployment":"a","version":1}'),
+        ("schema", b'{"deployment":"","version":1}'),
+        ("schema", b'{"deployment":"-a","version":1}'),
+        ("schema", b'{"deployment":"A","version":1}'),
+        ("schema", b'{"deployment":"a\\n","version":1}'),
+        ("schema", '{"deployment":"ä","version":1}'.encode()),
+        ("schema", b'{"deployment":"' + b"a" * 64 + b'","version":1}'),
+        ("length", b" " * (config.LARGEST_PAYLOAD + 1)),
+    ],
+)
+def test_a_payload_of_another_form_is_refused_with_its_reason(reason: str, payload: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse_payload(payload)
+    assert caught.value.reason == reason
+    with pytest.raises(ConfigError):
+        config.encode_config_disk(payload)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_accepted_or_refused_with_a_known_reason(payload: bytes) -> None:
+    try:
+        reason = ""
+        config.parse_payload(payload)
+    except ConfigError as error:
+        reason = error.reason
+    assert reason in ("", *CONFIG_REASONS)
+
+
+def test_a_label_that_the_notary_would_refuse_cannot_be_encoded() -> None:
+    with pytest.raises(ConfigError):
+        config.encode_payload(deployment="Staging 1")

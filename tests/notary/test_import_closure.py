@@ -1,0 +1,106 @@
+"""All that the trust domain's programs import: a module that is not listed here does not get in unseen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROBE = """
+import sys
+sys.path[:0] = {paths!r}
+import importlib, json
+importlib.import_module({module!r})
+print(json.dumps(sorted(sys.modules)))
+"""
+CONFIG = {
+    "pluto_measure",
+    "pluto_measure.errors",
+    "pluto_measure.formats",
+    "pluto_measure.formats.reader",
+    "pluto_measure.formats.strict_json",
+    "pluto_notary",
+    "pluto_notary.config",
+    "pluto_notary.errors",
+    "pluto_notary.events",
+    "pluto_notary.limits",
+    "pluto_notary.serial",
+}
+EVIDENCE = {
+    "pluto_measure.digests",
+    "pluto_measure.evidence",
+    "pluto_notary.evidence",
+    "pluto_notary.evidence.messages",
+    "pluto_notary.systemd",
+}
+CLOSURES = {
+    "pluto_notary.fetch_config": CONFIG | {"pluto_notary.fetch_config"},
+    "pluto_notary.evidence.__main__": CONFIG
+    | EVIDENCE
+    | {
+        "pluto_measure.formats.tpm",
+        "pluto_notary.evidence.__main__",
+        "pluto_notary.evidence.helper",
+        "pluto_notary.evidence.tpm_commands",
+        "pluto_notary.evidence.tpm_device",
+        "pluto_notary.fetch_config",
+    },
+    "pluto_notary.server.__main__": CONFIG
+    | EVIDENCE
+    | {
+        "pluto_notary.certificate",
+        "pluto_notary.evidence.client",
+        "pluto_notary.evidence.provider",
+        "pluto_notary.server",
+        "pluto_notary.server.__main__",
+        "pluto_notary.server.edge",
+        "pluto_notary.server.notary",
+        "pluto_notary.server.routes",
+        "pluto_notary.server.run",
+        "pluto_notary.server.session",
+    },
+}
+# Packages beyond the standard library, and how many of their modules may come along.
+FOREIGN = {
+    "pluto_notary.fetch_config": {},
+    "pluto_notary.evidence.__main__": {},
+    "pluto_notary.server.__main__": {"cryptography": 20, "h11": 12, "_cffi_backend": 1},
+}
+UNWANTED = {"argparse", "tempfile", "shutil", "http", "urllib.request", "email", "sqlite3", "ctypes", "multiprocessing"}
+
+
+def loaded(module: str) -> set[str]:
+    paths = [str(ROOT / "notary"), str(ROOT / "measure")]
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", PROBE.format(paths=paths, module=module)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("program", sorted(CLOSURES))
+def test_a_program_imports_exactly_these_modules_of_ours(program: str) -> None:
+    ours = {name for name in loaded(program) if name.split(".")[0].startswith("pluto_")}
+    assert ours == CLOSURES[program]
+
+
+@pytest.mark.parametrize("program", sorted(CLOSURES))
+def test_a_program_imports_few_modules_of_others(program: str) -> None:
+    names = loaded(program)
+    foreign: dict[str, int] = {}
+    for name in names:
+        package = name.split(".")[0]
+        bare = package not in sys.stdlib_module_names and not package.startswith(("pluto_", "_", "__main__"))
+        if bare or package == "_cffi_backend":
+            foreign[package] = foreign.get(package, 0) + 1
+    allowed = FOREIGN[program]
+    assert {name: count for name, count in foreign.items() if count > allowed.get(name, 0)} == {}
+    assert names & UNWANTED == set()
+    assert "cryptography.x509" not in names
