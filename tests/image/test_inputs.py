@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,12 +160,10 @@ class TestCommands:
     def test_lock_update_names_what_moved_and_wants_scripts_acknowledged(
         self, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from datetime import UTC, datetime
-
         tiny.main[1] = lib("1.1", scripts={"postinst": b"new"})
         tiny.publish(datetime.now(UTC) - timedelta(hours=1))
         before = (tiny.folder / "lock.json").read_bytes()
-        words = ["lock", tiny.folder, "--update", *self.options(tiny, tmp_path)]
+        words: list[str | Path] = ["lock", tiny.folder, "--update", *self.options(tiny, tmp_path)]
         assert self.call(*words) == 5
         assert json.loads(capsys.readouterr().out)["error"]["changes"] == ["lib postinst"]
         assert (tiny.folder / "lock.json").read_bytes() == before
@@ -182,13 +180,11 @@ class TestCommands:
         assert self.call("bundle", tiny.folder, "--out", out, *self.options(tiny, tmp_path)) == 0
         assert json.loads(capsys.readouterr().out)["files"] == 5
         tiny.mirror.files = {}
-        words = ["fetch", tiny.folder, "--store", tmp_path / "new", "--offline"]
+        words: list[str | Path] = ["fetch", tiny.folder, "--store", tmp_path / "new", "--offline"]
         assert self.call(*words) == 6
         assert self.call(*words, "--bundle", out) == 0
 
     def test_fetch_says_what_moved(self, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        from datetime import UTC, datetime
-
         tiny.main[1] = lib("1.1")
         tiny.publish(datetime.now(UTC) - timedelta(hours=1))
         words = ["fetch", tiny.folder, "--relock", tmp_path / "relock", *self.options(tiny, tmp_path)]

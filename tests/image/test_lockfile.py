@@ -72,6 +72,7 @@ def test_the_digest_does_not_depend_on_white_space_or_order_of_members() -> None
         (lambda d: d["image"][0].update(note=""), "unknown member note"),
         (lambda d: d["archives"][0].update(signedBy=[1]), "fingerprints"),
         (lambda d: d["archives"][0].update(releaseSha256=""), "hex"),
+        (lambda d: d["archives"][0].update(date="yesterday"), "date 'yesterday' is malformed"),
         (lambda d: d.update(image={}), "must be list"),
     ],
 )

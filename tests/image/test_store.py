@@ -103,6 +103,23 @@ def test_a_full_disk_is_a_source_error_and_leaves_nothing(tmp_path: Path, monkey
     assert (store.get(HEX), leftovers(store)) == (None, [])
 
 
+@pytest.mark.root
+def test_a_file_system_that_is_really_full_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True)
+    try:
+        store = Store(tmp_path)
+        store.put(DATA)
+        with pytest.raises(SourceError, match="No space left on device"):
+            store.put(os.urandom(100_000))
+        assert store.get(HEX) == DATA
+        assert leftovers(store) == []
+        assert len(list(tmp_path.glob("sha256/*/*"))) == 1
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 def test_a_store_that_is_a_file_is_a_source_error(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     with pytest.raises(SourceError, match="cannot write to the store"):

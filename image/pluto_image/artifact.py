@@ -1,0 +1,220 @@
+"""DIST, the folder that a build leaves: written whole or not at all, opened only if its digest list holds.
+
+    pluto.efi disk.raw firmware.fd   what boots
+    launch.json files.json           what a boot measures; what the root is made of
+    lock.json source.tar             what it was built from
+    SHA256SUMS                       SHA-256 of all others, in the format of sha256sum, sorted by name
+
+All files are deterministic. Formats: docs/formats/launch.md, docs/formats/files.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from pluto_measure.errors import FormatError, SourceError, UsageError, VerificationError
+from pluto_measure.formats.strict_json import unhex
+from pluto_measure.launch import Launch
+
+SUMS: Final = "SHA256SUMS"
+NAMES: Final = ("pluto.efi", "disk.raw", "firmware.fd", "launch.json", "files.json", "lock.json", "source.tar")
+_LINE: Final = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9._-]*)", re.IGNORECASE)
+_CHUNK: Final = 1 << 20
+_LARGEST_TEXT: Final = 64 * 1024 * 1024
+Chunks = Iterable[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dist:
+    """An opened DIST. `sums` maps names to SHA-256 in hex; all named files exist."""
+
+    root: Path
+    launch: Launch
+    sums: Mapping[str, str]
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """Open a DIST: the list names exactly the files that are there, and launch.json has its digest.
+
+        The large files are not read (see `check`). Raises UsageError if there is no DIST, FormatError and
+        VerificationError.
+        """
+        if not (root / SUMS).is_file():
+            raise UsageError(f"{root} holds no {SUMS}, so it is not the result of a build", hint="run 'make run'")
+        sums = parse_sums(_read(root / SUMS))
+        present = {path.name for path in root.iterdir()} - {SUMS}
+        if missing := sorted((set(sums) | set(NAMES)) - present):
+            raise VerificationError(f"{missing[0]} is missing in {root}")
+        if extra := sorted(present - set(sums)):
+            raise VerificationError(f"{extra[0]} in {root} is not in {SUMS}")
+        launch_text = _read(root / "launch.json")
+        if hashlib.sha256(launch_text).hexdigest() != sums["launch.json"]:
+            raise VerificationError(f"launch.json does not have the digest in {SUMS}")
+        dist = cls(root, Launch.parse(launch_text), sums)
+        dist._check_sizes()
+        return dist
+
+    @property
+    def uki(self) -> Path:
+        return self.root / "pluto.efi"
+
+    @property
+    def disk(self) -> Path:
+        return self.root / "disk.raw"
+
+    @property
+    def firmware(self) -> Path:
+        return self.root / "firmware.fd"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock.json"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the digest list in hex: one name for the whole DIST."""
+        return hashlib.sha256(format_sums(self.sums).encode()).hexdigest()
+
+    def check(self, names: Iterable[str] | None = None) -> None:
+        """Hash the files again (all, or the named ones). Raises VerificationError."""
+        for name in sorted(self.sums if names is None else names):
+            if file_digest(self.root / name) != self.sums[name]:
+                raise VerificationError(f"{name} does not have the digest in {SUMS}")
+
+    def _check_sizes(self) -> None:
+        for path, size in ((self.uki, self.launch.uki_size), (self.disk, self.launch.disk_size)):
+            if path.stat().st_size != size:
+                raise VerificationError(f"{path.name} has {path.stat().st_size} bytes, launch.json says {size}")
+
+
+def write(
+    out: Path, texts: Mapping[str, bytes], sparse: Mapping[str, tuple[int, Callable[[], Chunks]]]
+) -> dict[str, str]:
+    """Write a DIST and put it in the place of `out`; returns the digest list.
+
+    `texts`: name to content; `sparse`: name to size and chunks. Until the last step `out` is as it was; a process that
+    is killed leaves a folder beside it whose name begins with `.out.`. Raises UsageError if `out` is something else
+    than a DIST, SourceError if the disk is full or not writable.
+    """
+    _check_place(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        try:
+            folder.chmod(0o755)
+            sums = _fill(folder, texts, sparse)
+            _swap(folder, out)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise SourceError(f"cannot write {out}: {error.strerror or error}") from error
+    return sums
+
+
+def parse_sums(data: bytes) -> dict[str, str]:
+    """SHA256SUMS to name → hex. FormatError for anything but sorted lines of plain names."""
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise FormatError(SUMS, "is not ASCII") from error
+    sums: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if (match := _LINE.fullmatch(line)) is None:
+            raise FormatError(SUMS, f"line {number} is not a digest and a plain name")
+        name = match[2]
+        if name == SUMS or (sums and name <= next(reversed(sums))):
+            raise FormatError(SUMS, f"{name} is out of order")
+        sums[name] = unhex(match[1], 32, what=SUMS).hex()
+    if format_sums(sums).encode() != data:
+        raise FormatError(SUMS, "is not in its one spelling")
+    return sums
+
+
+def format_sums(sums: Mapping[str, str]) -> str:
+    """The text of SHA256SUMS."""
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hex. SourceError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def sparse_digest(size: int, chunks: Chunks) -> str:
+    """SHA-256 in hex of a sparse file that was never written: `size` bytes, zero where no chunk lies."""
+    digest, at, zeros = hashlib.sha256(), 0, bytes(_CHUNK)
+    for offset, data in chunks:
+        _feed_zeros(digest.update, zeros, offset - at)
+        digest.update(data)
+        at = offset + len(data)
+    _feed_zeros(digest.update, zeros, size - at)
+    return digest.hexdigest()
+
+
+def _feed_zeros(update: Callable[[bytes | memoryview], object], zeros: bytes, count: int) -> None:
+    view = memoryview(zeros)
+    while count > 0:
+        update(view[: min(count, len(zeros))])
+        count -= len(zeros)
+
+
+def _fill(
+    folder: Path, texts: Mapping[str, bytes], sparse: Mapping[str, tuple[int, Callable[[], Chunks]]]
+) -> dict[str, str]:
+    """Write all files; the digests of the sparse ones are computed beside it, since zeros by the GiB take a second."""
+    from pluto_image.disk import write_sparse  # who only opens a DIST does not need the writers
+
+    with ThreadPoolExecutor(2) as pool:
+        digests = {name: pool.submit(sparse_digest, size, chunks()) for name, (size, chunks) in sparse.items()}
+        digests |= {name: pool.submit(lambda data: hashlib.sha256(data).hexdigest(), d) for name, d in texts.items()}
+        for name, data in texts.items():
+            (folder / name).write_bytes(data)
+        for name, (size, chunks) in sparse.items():
+            write_sparse(folder / name, chunks(), size)
+        sums = {name: future.result() for name, future in digests.items()}
+    (folder / SUMS).write_text(format_sums(sums), encoding="ascii", newline="\n")
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    return sums
+
+
+def _check_place(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UsageError(f"{out} is not a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / SUMS).is_file():
+        raise UsageError(f"{out} holds files that no build made", hint="name another folder with --out")
+
+
+def _swap(folder: Path, out: Path) -> None:
+    if not out.exists():
+        os.replace(folder, out)  # noqa: PTH105  Path.replace returns a path nobody needs
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    try:
+        os.replace(out, old / out.name)  # noqa: PTH105
+        try:
+            os.replace(folder, out)  # noqa: PTH105
+        except OSError:
+            os.replace(old / out.name, out)  # noqa: PTH105
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST_TEXT:
+        raise FormatError(path.name, f"has {path.stat().st_size} bytes")
+    return path.read_bytes()

@@ -1,0 +1,30 @@
+"""pluto-image: lock, build, bundle and inspect the Pluto TEE VM's image."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pluto_image.commands import build, bundle, derive, fetch, inspect, lock
+from pluto_measure.command import parser, run
+
+_COMMANDS = (lock, derive, fetch, build, bundle, inspect)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = parser("pluto-image", "Lock, build, bundle and inspect the Pluto TEE VM's image.")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(subparsers)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code of design §9."""
+    return run(build_parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of pluto-image, one module each."""

@@ -1,0 +1,182 @@
+"""pluto-image build: make UKI and disk from locked inputs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pluto_measure.command import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pluto_image.definition import Definition
+    from pluto_image.inputs import Inputs
+    from pluto_image.lockfile import Lock
+    from pluto_image.store import Store
+
+_DESCRIPTION = """
+Build the image that DIR/image.toml defines, from the inputs that DIR/lock.json pins, into the folder DIST: UKI, disk,
+firmware, what a boot measures (launch.json), what the root is made of (files.json), lock, sources and SHA256SUMS.
+The same inputs give the same bytes on every machine. If nothing changed since the last build, nothing is done.
+"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program."""
+    parser = subparsers.add_parser("build", help="make UKI and disk from locked inputs", description=_DESCRIPTION)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIST", help="folder for the result, replaced whole")
+    parser.add_argument(
+        "--flavour",
+        choices=("release", "debug"),
+        default="release",
+        help="release (default) asks for committed sources; verifiers refuse debug unless told otherwise",
+    )
+    parser.add_argument("--check", action="store_true", help="hash inputs and outputs again before believing that")
+    parser.add_argument(
+        "--relock", type=Path, metavar="FOLDER", help="where to put a new lock if locked files are gone"
+    )
+    _add_input_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Build, or find that nothing changed."""
+    from pluto_image import receipt
+
+    began = time.monotonic()
+    place = _place(arguments)
+    known = list(_input_files(arguments.folder, place, arguments.relock))
+    if receipt.holds(arguments.out, flavour=arguments.flavour, inputs=known, check=arguments.check):
+        return _report(arguments.out, began, unchanged=True)
+    notes = _build(arguments, began)
+    return _report(arguments.out, began, unchanged=False, notes=notes)
+
+
+def _build(arguments: argparse.Namespace, began: float) -> tuple[str, ...]:
+    from pluto_image import artifact, build, disk, receipt, source_tree
+    from pluto_measure.formats.strict_json import pretty
+
+    found, store = _inputs(arguments)
+    source = source_tree.read(arguments.folder)
+    build.check_inputs(found.definition, found.lock, source, arguments.flavour)
+    image = build.build_image(found.definition, found.lock, store, source, arguments.flavour, _progress(began))
+    files = {
+        "pluto.efi": image.uki,
+        "firmware.fd": image.firmware,
+        "launch.json": image.launch.to_text().encode(),
+        "files.json": pretty(build.files_document(image)).encode(),
+        "lock.json": found.lock.to_text().encode(),
+        "source.tar": source.tar(found.definition.epoch),
+    }
+    sums = artifact.write(arguments.out, files, {"disk.raw": (disk.SIZE, image.disk)})
+    known = _input_files(arguments.folder, store.root, arguments.relock)
+    receipt.write(arguments.out, flavour=arguments.flavour, inputs=known, sums=sums, now=time.time_ns())
+    notes = [f"locked files are gone, so a new lock was made: {one}" for one in found.moved]
+    if source.dirty:
+        notes.append(f"built from {len(source.dirty)} files that are not committed, which the image says of itself")
+    return tuple(notes)
+
+
+def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
+    """The definition with a lock all of whose inputs are in the store."""
+    from datetime import UTC, datetime
+
+    from pluto_image import build, fetch, inputs, progress
+    from pluto_image import definition as definitions
+
+    definition = definitions.load(arguments.folder)
+    store = inputs.store_from(arguments)
+    sources = inputs.sources_from(arguments, definition)
+    found = inputs.relock_if_vanished(
+        arguments.folder,
+        store,
+        sources,
+        into=arguments.relock,
+        at=datetime.now(UTC),
+        offline=arguments.offline,
+        tools=False,
+        progress=progress.reporter(),
+        derive=lambda definition, lock: _derived(definition, lock, store),
+    )
+    more = build.further_inputs(found.definition, found.lock)
+    fetch.ensure(more, store, sources, offline=arguments.offline, progress=progress.reporter())
+    return found, store
+
+
+def _derived(definition: Definition, lock: Lock, store: Store) -> Lock:
+    from pluto_image import build
+    from pluto_image.lockfile import with_derived
+
+    made = build.locked_byte_code(definition, lock, store)
+    return lock if made is None else with_derived(lock, [made])
+
+
+def _place(arguments: argparse.Namespace) -> Path:
+    from pluto_image.store import default_root
+
+    folders = [text for text in arguments.store if not text.startswith(("http://", "https://"))]
+    return Path(folders[0]) if folders else default_root()
+
+
+def _input_files(folder: Path, store: Path, relock: Path | None) -> Iterator[Path]:
+    """Every file that decides a build: sources, the builder, and the locked inputs in the store."""
+    import json
+
+    import pluto_image
+    import pluto_measure
+    from pluto_image import source_tree
+
+    root, names = source_tree.paths(folder)
+    found = {(root / name).resolve() for name in names}
+    for package in (pluto_image, pluto_measure):
+        found |= {path.resolve() for path in Path(str(package.__file__)).parent.rglob("*.py")}
+    locks = [folder / "lock.json", *([relock / "lock.json"] if relock is not None else [])]
+    for lock in locks:
+        if lock.is_file():
+            found.add(lock.resolve())
+    yield from found
+    # Relaxed reading is enough: a lock that changed at all is found by its own size, time and digest.
+    for package in json.loads(locks[0].read_bytes())["image"] if locks[0].is_file() else []:
+        path = store / "sha256" / package["sha256"][:2] / package["sha256"]
+        if path.is_file():
+            yield path.resolve()
+
+
+def _report(out: Path, began: float, *, unchanged: bool, notes: tuple[str, ...] = ()) -> Result:
+    from pluto_image.artifact import Dist
+
+    dist = Dist.open(out)
+    seconds = round(time.monotonic() - began, 2)
+    document: dict[str, object] = {
+        "dist": str(out),
+        "buildId": dist.launch.build_id,
+        "flavour": dist.launch.flavour,
+        "unchanged": unchanged,
+        "seconds": seconds,
+        "digest": dist.digest,
+        "files": dict(dist.sums),
+    }
+    what = "nothing changed" if unchanged else f"built in {seconds} s"
+    text = f"{out}: {what}\n  build id  {dist.launch.build_id}\n  flavour   {dist.launch.flavour}\n"
+    text += f"  UKI       {dist.launch.uki_size / 1e6:.1f} MB, SHA-256 {dist.sums['pluto.efi']}\n"
+    return Result(document, text, notes=notes)
+
+
+def _progress(began: float) -> Callable[[str], None]:
+    def say(step: str) -> None:
+        sys.stderr.write(f"pluto-image: {time.monotonic() - began:5.1f} s  {step}\n")
+        sys.stderr.flush()
+
+    return say
+
+
+def _add_input_options(parser: argparse.ArgumentParser) -> None:
+    from pluto_image.inputs import add_options
+
+    add_options(parser)

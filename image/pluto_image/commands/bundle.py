@@ -1,0 +1,68 @@
+"""pluto-image bundle: all inputs of an image in one file, from which it can be built without a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pluto_image import inputs, progress
+from pluto_image.errors import UnavailableError
+from pluto_measure.command import Result
+from pluto_measure.errors import VerificationError
+
+if TYPE_CHECKING:
+    from pluto_image.definition import Definition
+    from pluto_image.fetch import Sources
+    from pluto_image.lockfile import Lock
+    from pluto_image.store import Store
+
+_DESCRIPTION = """
+Write one deterministic tar with every input that DIR/lock.json names: packages of the image and of the tools tree,
+wheels, derived inputs, package indexes and signed Release files. 'pluto-image build --offline --bundle FILE' needs
+nothing else.
+"""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program."""
+    parser = subparsers.add_parser("bundle", help="write all inputs to one file", description=_DESCRIPTION)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the tar to write")
+    inputs.add_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Fetch what is missing, then write."""
+    from pluto_image import bundle, fetch
+    from pluto_image import definition as definitions
+    from pluto_image.archive_state import index_files
+
+    definition = definitions.load(arguments.folder)
+    lock = inputs.load_lock(arguments.folder, definition)
+    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
+    files = (*inputs.all_inputs(lock), *index_files(lock), *lock.derived)
+    inputs.fetch_all(lock, store, sources, offline=arguments.offline, progress=progress.reporter())
+    fetch.ensure(index_files(lock), store, sources, offline=arguments.offline)
+    _provide_derived(definition, lock, store, sources, arguments.offline)
+    evidence = inputs.read_evidence(arguments.folder, lock)
+    size = bundle.write(arguments.out, lock, evidence, (one.sha256 for one in files), store)
+    document: dict[str, object] = {"bundle": str(arguments.out), "files": len(files), "size": size, "lock": lock.digest}
+    return Result(document, f"{arguments.out}: {len(files)} inputs, {size} bytes\n")
+
+
+def _provide_derived(definition: Definition, lock: Lock, store: Store, sources: Sources, offline: bool) -> None:
+    """Fetch what is derived; what nobody has is made here again, and must come out as it is pinned."""
+    from pluto_image import fetch
+
+    try:
+        fetch.ensure(lock.derived, store, sources, offline=offline)
+    except UnavailableError:
+        from pluto_image import build
+
+        made = build.locked_byte_code(definition, lock, store)
+        if fetch.missing(lock.derived, store):
+            found = f"{made.name} with SHA-256 {made.sha256}" if made else "nothing"
+            raise VerificationError(f"derived inputs differ from the lock: this machine made {found}") from None

@@ -1,0 +1,68 @@
+"""Checks systemd units: what starts is what the recipe says, what it starts exists, what listens is declared. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from pluto_image.lint.tree import resolve
+from pluto_image.tree import Entry, Kind
+
+_FOLDERS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+_LISTENING: Final = ("Stream", "Datagram", "SequentialPacket", "FIFO", "Special", "Netlink", "MessageQueue")
+_LISTEN: Final = frozenset(f"Listen{kind}" for kind in _LISTENING)
+_EXEC: Final = frozenset({"ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "ExecCondition"})
+# Units that give a place to type, take instructions from the host, or write to PCRs that policies expect to be still.
+FORBIDDEN: Final = (
+    "debug-shell", "emergency.", "rescue.", "getty", "serial-getty", "console-getty", "container-getty",
+    "systemd-pcr", "systemd-tpm2", "systemd-creds", "systemd-sysext", "systemd-confext", "systemd-firstboot",
+    "systemd-network-generator", "systemd-udev-load-credentials", "systemd-storagetm", "systemd-bsod", "ssh",
+    "sys-firmware-efi", "sys-kernel-debug", "initrd",
+)  # fmt: skip
+
+
+def check(entries: Sequence[Entry], *, enabled: Collection[str], listen: Collection[str]) -> Iterator[str]:
+    """One sentence for each mistake. `enabled`: TARGET.wants/UNIT for every link that may exist."""
+    by_path = {entry.path: entry for entry in entries}
+    units = {path: entry for path, entry in by_path.items() if posixpath.dirname(path) in _FOLDERS}
+    known = {posixpath.basename(path) for path in units}
+    for path in by_path:
+        folder = posixpath.basename(posixpath.dirname(path))
+        if path.startswith(_FOLDERS) and folder.endswith((".wants", ".requires", ".upholds")):
+            yield from _wanted(f"{folder}/{posixpath.basename(path)}", enabled, known)
+    for path, entry in sorted(units.items()):
+        name = posixpath.basename(path)
+        if entry.kind is Kind.SYMLINK:
+            continue
+        if entry.kind is Kind.FILE and name.startswith(FORBIDDEN):
+            yield f"unit {name} must not be in the image"
+        yield from _unit(name, entry, by_path, listen)
+
+
+def settings(text: str) -> Iterator[tuple[str, str]]:
+    """Assignments of a unit file in order, continuation lines joined; sections do not matter here."""
+    joined = text.replace("\\\n", " ")
+    for line in joined.splitlines():
+        if line and line[0] not in "#;[" and "=" in line:
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip()
+
+
+def _wanted(link: str, enabled: Collection[str], known: Collection[str]) -> Iterator[str]:
+    unit = link.partition("/")[2]
+    template = f"{unit.partition('@')[0]}@.{unit.rpartition('.')[2]}"
+    if link not in enabled:
+        yield f"unit link {link} is not in the recipe"
+    if unit not in known and template not in known:
+        yield f"unit link {link} starts a unit that is not in the image"
+
+
+def _unit(name: str, entry: Entry, by_path: Mapping[str, Entry], listen: Collection[str]) -> Iterator[str]:
+    for key, value in settings(entry.data.decode(errors="replace")):
+        if key in _LISTEN and value and value not in listen:
+            yield f"socket unit {name} listens on {value}, which is not declared"
+        if key in _EXEC and value:
+            program = value.split()[0].lstrip("-@:+!|")
+            if resolve(program.lstrip("/"), by_path) not in by_path and not value.startswith("-"):
+                yield f"unit {name} starts {program}, which is not in the image"
