@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from figures import timed
+
 from pluto_image import mirrors
 
 HERE = Path(__file__).resolve().parent

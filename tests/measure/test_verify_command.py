@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure import command
 from pluto_measure.commands import verify
@@ -121,3 +127,34 @@ def test_a_file_beyond_the_limit_ends_with_two(files: dict[str, str], capsys: py
     Path(files["policy"]).write_bytes(b"#" * (1024 * 1024 + 1))
     assert run(*arguments(files)) == 2
     assert "longer than" in capsys.readouterr().err
+
+
+def certificate(tmp_path: Path) -> tuple[Path, str]:
+    """A self-signed certificate as curl prints it, with text around it, and the digest of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "notary")])
+    when = datetime(2026, 11, 20, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, when, when + timedelta(days=1))
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(b"Subject:notary\nCert:\n" + builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return path, hashlib.sha256(spki).hexdigest()
+
+
+def test_the_key_may_be_given_as_the_certificate_that_was_seen(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, digest = certificate(tmp_path)
+    words = arguments(files)
+    at = words.index("--key-digest")
+    assert run(*words[:at], "--tls-certificate", str(path), *words[at + 2 :], "--json") == 5
+    refused = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["verdict"] == "fail"]
+    assert [(one["id"], one["expected"]) for one in refused] == [("binding.outer_key", digest)]
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_file_without_a_certificate_is_malformed(files: dict[str, str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.pem").write_text(text)
+    words = arguments(files)
+    at = words.index("--key-digest")
+    assert run(*words[:at], "--tls-certificate", str(tmp_path / "bad.pem"), *words[at + 2 :]) == 3

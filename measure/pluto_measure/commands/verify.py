@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
-from pluto_measure.errors import PlutoError, UsageError
+from pluto_measure.errors import FormatError, PlutoError, UsageError
 from pluto_measure.evidence import ENVELOPE_LIMIT, parse_nonce, parse_time
 from pluto_measure.formats.strict_json import unhex
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _REFERENCE_LIMIT: Final = 64 * 1024 * 1024
 _POLICY_LIMIT: Final = 1024 * 1024
+_CERTIFICATE_LIMIT: Final = 1024 * 1024
 _MARKS: Final = {"pass": "ok     ", "warning": "WARNING", "fail": "REFUSED"}
 
 
@@ -40,7 +42,14 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     sub.add_argument("--policy", metavar="FILE", type=Path, help="the appraisal policy (TOML)")
     sub.add_argument("--nonce", metavar="HEX", help="the nonce that you sent to the machine")
-    sub.add_argument(
+    seen = sub.add_mutually_exclusive_group()
+    seen.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        type=Path,
+        help="the TLS certificate that you saw (PEM; text around it is ignored, the first one counts)",
+    )
+    seen.add_argument(
         "--key-digest",
         metavar="HEX",
         help="SHA-256 of the public key (SubjectPublicKeyInfo, DER) of the TLS certificate that you saw",
@@ -59,6 +68,8 @@ def verify(arguments: argparse.Namespace) -> Result:
 
     nonce = None if arguments.nonce is None else _argument("--nonce", parse_nonce, arguments.nonce)
     key = None if arguments.key_digest is None else _argument("--key-digest", _digest, arguments.key_digest)
+    if arguments.tls_certificate is not None:
+        key = _key_digest(arguments.tls_certificate)
     at = datetime.now(UTC) if arguments.at is None else _argument("--at", _time, arguments.at)
     references = [Measurements.parse(_read(path, _REFERENCE_LIMIT)) for path in arguments.reference]
     policy = None if arguments.policy is None else Policy.parse(_read(arguments.policy, _POLICY_LIMIT))
@@ -86,6 +97,22 @@ def _text(appraisal: Appraisal) -> str:
 
 def _digest(text: str) -> bytes:
     return unhex(text, 32, what="digest")
+
+
+def _key_digest(path: Path) -> bytes:
+    """SHA-256 of the key (SubjectPublicKeyInfo, DER) of the first certificate in a PEM file."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    _, begin, rest = _read(path, _CERTIFICATE_LIMIT).partition(b"-----BEGIN CERTIFICATE-----")
+    body, end, _ = rest.partition(b"-----END CERTIFICATE-----")
+    try:
+        key = x509.load_pem_x509_certificate(begin + body + end + b"\n").public_key()
+        encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FormatError(str(path), "holds no certificate in PEM") from error
+    return hashlib.sha256(encoded).digest()
 
 
 def _time(text: str) -> datetime:
