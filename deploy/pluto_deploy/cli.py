@@ -1,0 +1,16 @@
+"""pluto-deploy: start machines from a build, and let nothing serve that was not verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pluto_deploy.commands import local
+from pluto_measure import command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    top = command.parser("pluto-deploy", "Start machines from a build, and let nothing serve that was not verified.")
+    subparsers = top.add_subparsers(required=True, metavar="COMMAND")
+    local.add(subparsers)
+    return command.run(top, argv)

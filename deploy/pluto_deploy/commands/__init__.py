@@ -1,0 +1,1 @@
+"""One module per command of `pluto-deploy`; each adds its own parser."""
