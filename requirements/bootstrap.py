@@ -129,7 +129,7 @@ def index_url() -> str | None:
     if from_environment := os.environ.get("PIP_INDEX_URL"):
         return from_environment
     home = Path.home()
-    files = [os.environ.get("PIP_CONFIG_FILE", ""), home / ".config/pip/pip.conf", home / ".pip/pip.conf"]
+    files = [os.environ.get("PIP_CONFIG_FILE", ""), f"{home}/.config/pip/pip.conf", f"{home}/.pip/pip.conf"]
     for name in [*files, "/etc/xdg/pip/pip.conf", "/etc/pip.conf"]:
         parser = configparser.RawConfigParser()
         if name and Path(name).is_file() and parser.read(name) and parser.has_option("global", "index-url"):

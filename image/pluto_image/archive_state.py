@@ -108,9 +108,10 @@ def _in_release(archive: Archive, sources: Sources) -> bytes:
             return download.get(url, limit=openpgp.LARGEST, limits=sources.limits)
         except download.SourceFailedError as error:
             tried.append(str(error))
+    attempts = "; ".join(tried) or "none, since no mirror is known"
     raise SourceError(
-        f"no mirror delivered the release file of {archive.id}; tried {'; '.join(tried) or 'none, no mirror is known'}",
-        hint="name a Debian mirror with --mirror URL",
+        f"no mirror delivered the release file of {archive.id}; tried {attempts}",
+        hint="run the command again with --mirror URL of a Debian mirror",
     )
 
 

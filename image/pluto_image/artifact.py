@@ -10,10 +10,12 @@ All files are deterministic. Formats: docs/formats/launch.md, docs/formats/files
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from pluto_image.store import STALE
 from pluto_measure.errors import FormatError, SourceError, UsageError, VerificationError
 from pluto_measure.formats.strict_json import unhex
 from pluto_measure.launch import Launch
@@ -30,6 +33,7 @@ NAMES: Final = ("pluto.efi", "disk.raw", "firmware.fd", "launch.json", "files.js
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9._-]*)", re.IGNORECASE)
 _CHUNK: Final = 1 << 20
 _LARGEST_TEXT: Final = 64 * 1024 * 1024
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # renameat2(2)
 Chunks = Iterable[tuple[int, bytes]]
 
 
@@ -101,9 +105,9 @@ def write(
 ) -> dict[str, str]:
     """Write a DIST and put it in the place of `out`; returns the digest list.
 
-    `texts`: name to content; `sparse`: name to size and chunks. Until the last step `out` is as it was; a process that
-    is killed leaves a folder beside it whose name begins with `.out.`. Raises UsageError if `out` is something else
-    than a DIST, SourceError if the disk is full or not writable.
+    `texts`: name to content; `sparse`: name to size and chunks. Until the last step `out` is as it was, and on Linux
+    that step is one; a process that is killed leaves a folder beside it whose name begins with `.out.` (`sweep`).
+    Raises UsageError if `out` is something else than a DIST, SourceError if the disk is full or not writable.
     """
     _check_place(out)
     try:
@@ -118,6 +122,18 @@ def write(
     except OSError as error:
         raise SourceError(f"cannot write {out}: {error.strerror or error}") from error
     return sums
+
+
+def sweep(out: Path, now: float) -> int:
+    """Remove what builds that died left beside `out` a day ago; returns how many. `now`: seconds since 1970."""
+    removed = 0
+    for suffix in (".partial", ".old"):
+        for path in out.parent.glob(f".{out.name}.*{suffix}"):
+            with contextlib.suppress(OSError):
+                if path.is_dir() and now - path.lstat().st_mtime > STALE:
+                    shutil.rmtree(path)
+                    removed += 1
+    return removed
 
 
 def parse_sums(data: bytes) -> dict[str, str]:
@@ -199,8 +215,11 @@ def _check_place(out: Path) -> None:
 
 
 def _swap(folder: Path, out: Path) -> None:
+    """Put `folder` in the place of `out`; what was there lies in `folder` or is gone afterwards."""
     if not out.exists():
         os.replace(folder, out)  # noqa: PTH105  Path.replace returns a path nobody needs
+        return
+    if _exchange(folder, out):
         return
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
     try:
@@ -212,6 +231,19 @@ def _swap(folder: Path, out: Path) -> None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(left: Path, right: Path) -> bool:
+    """Exchange two folders in one step, so that a kill finds either DIST; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(call(_AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE) == 0)
 
 
 def _read(path: Path) -> bytes:

@@ -105,10 +105,11 @@ def check_inputs(definition: Definition, lock: Lock, source: SourceTree, flavour
             "lock.json", "was made for another definition", hint=f"run 'pluto-image lock {source.definition}'"
         )
     if source.dirty and flavour == "release":
-        more = f" and {len(source.dirty) - 1} more" if len(source.dirty) > 1 else ""
+        others = len(source.dirty) - 1
+        what = f"{source.dirty[0]} and {others} more are" if others else f"{source.dirty[0]} is"
         raise RefusedError(
-            f"a release is built from committed files only, and {source.dirty[0]}{more} is not committed",
-            hint="commit, or build with --flavour debug",
+            f"a release is built from committed files only, and {what} not committed",
+            hint="run 'git commit', or 'pluto-image build' with --flavour debug",
         )
 
 

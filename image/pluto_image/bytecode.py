@@ -95,7 +95,7 @@ def derive(byte_code: ByteCode, entries: Sequence[Entry]) -> bytes:
     if not can_derive():
         raise SourceError(
             "byte code can be made on Linux on x86-64 only, and it is not in the store",
-            hint="give the inputs of the release with --bundle or --store",
+            hint="run 'pluto-image build' with the inputs of the release: --bundle FILE or --store URL",
         )
     paths = [entry.path for entry in sources(byte_code, entries)]
     with tempfile.TemporaryDirectory(prefix="pluto-byte-code-") as folder:

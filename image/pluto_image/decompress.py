@@ -43,7 +43,7 @@ def _xz(data: bytes, what: str) -> Iterator[bytes]:
         elif decoder.needs_input and not decoder.eof:
             raise FormatError(what, "xz data ends too early")
     if decoder.unused_data:
-        raise FormatError(what, f"{len(decoder.unused_data)} bytes after the xz data")
+        raise FormatError(what, "bytes follow the xz data")
 
 
 def _gzip(data: bytes, what: str) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ def _gzip(data: bytes, what: str) -> Iterator[bytes]:
         elif not fed and not decoder.eof:
             raise FormatError(what, "gzip data ends too early")
     if decoder.unused_data:
-        raise FormatError(what, f"{len(decoder.unused_data)} bytes after the gzip data")
+        raise FormatError(what, "bytes follow the gzip data")
 
 
 def _zstd(data: bytes, what: str) -> Iterator[bytes]:

@@ -100,7 +100,9 @@ def load(folder: Path) -> Definition:
     """Read the definition in `folder`. Raises UsageError if there is none, FormatError."""
     path = folder / FILE
     if not path.is_file():
-        raise UsageError(f"{folder} holds no {FILE}", hint="name the folder of an image, such as image/notary")
+        raise UsageError(
+            f"{folder} holds no {FILE}", hint="name the folder of an image, as in 'pluto-image build image/notary'"
+        )
     return parse(path.read_bytes(), what=FILE)
 
 
@@ -153,7 +155,7 @@ def _archives(values: list[Any], what: str) -> tuple[Archive, ...]:
             raise FormatError(what, f"archive {archive.id} needs components and fingerprints")
         found.append(archive)
     if not found or len({archive.id for archive in found}) != len(found):
-        raise FormatError(what, "archives need ids of their own, and there must be one")
+        raise FormatError(what, "there must be at least one archive, each with an id of its own")
     return tuple(found)
 
 

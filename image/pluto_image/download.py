@@ -90,7 +90,7 @@ def _once(using: requests.Session, url: str, limit: int, limits: Limits) -> byte
                 if size > limit:
                     raise SourceFailedError(url, f"more than {limit} bytes")
                 if time.monotonic() > deadline:
-                    raise SourceFailedError(url, f"not done after {limits.total:g} seconds", down=True)
+                    raise SourceFailedError(url, f"not done after {limits.total:g} s", down=True)
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise SourceFailedError(url, "no answer in time", down=True) from error
     except requests.TooManyRedirects as error:

@@ -45,7 +45,7 @@ def volume(size: int, files: Mapping[str, bytes], *, volume_id: int, hidden_sect
     root = _tree(files)
     used = _place(root, _ROOT, shape.cluster)
     if used - _ROOT > shape.clusters:
-        raise FormatError("FAT32", f"content needs {used - _ROOT} clusters, the volume has {shape.clusters}")
+        raise FormatError("FAT32", f"content needs {used - _ROOT} clusters, but the volume has {shape.clusters}")
     nodes = list(_walk(root))
     boot = _boot_sector(shape, volume_id, hidden_sectors)
     information = _information_sector(shape.clusters - (used - _ROOT), used)

@@ -8,6 +8,7 @@ release that the committed lock describes.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,10 +22,11 @@ from pluto_image.errors import UnavailableError
 from pluto_image.fetch import Progress, Sources, Wanted
 from pluto_image.lockfile import Lock
 from pluto_image.store import Store, default_root
-from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.errors import FormatError, SourceError, UsageError
 
 Derive = Callable[[Definition, Lock], Lock]
 _STALE: Final = "run 'pluto-image lock' on the definition"
+_NO_EVIDENCE: Final = "run 'pluto-image lock DIR --update'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def store_from(arguments: argparse.Namespace) -> Store:
     """The store that --store names, or the user's. Raises UsageError for two folders."""
     folders = [text for text in arguments.store if not _is_url(text)]
     if len(folders) > 1:
-        raise UsageError(f"--store names {len(folders)} folders, there is one store")
+        raise UsageError(f"--store names {len(folders)} folders, but there is one store")
     return Store(Path(folders[0]) if folders else default_root())
 
 
@@ -168,13 +170,16 @@ def write_evidence(folder: Path, evidence: Iterable[tuple[str, bytes]]) -> None:
 
 
 def read_evidence(folder: Path, lock: Lock) -> dict[str, bytes]:
-    """The signed Release files of a lock. Raises UsageError if one is missing."""
+    """The signed Release files of a lock. Raises UsageError if one is missing, FormatError if one is another."""
     found = {}
     for archive in lock.archives:
         path = folder / definitions.EVIDENCE / f"{archive.id}.InRelease"
         if not path.is_file():
-            raise UsageError(f"evidence {path} does not exist", hint="run 'pluto-image lock DIR --update'")
-        found[archive.id] = path.read_bytes()
+            raise UsageError(f"evidence {path} does not exist", hint=_NO_EVIDENCE)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != archive.release_sha256:
+            raise FormatError(f"evidence {path}", "is not the file that was locked", hint=_NO_EVIDENCE)
+        found[archive.id] = data
     return found
 
 

@@ -87,7 +87,8 @@ def make(
 def check_evidence(definition: Definition, lock: Lock, keys: Path, evidence: Mapping[str, bytes], store: Store) -> int:
     """Prove a lock again: signature → Release → index → package. Returns how many packages were proven.
 
-    Time plays no part: the files were current when they were locked. Raises SignatureRefusedError, FormatError.
+    Of packages that lie in the store, SHA-1 and maintainer-script digests are computed again. Time plays no part: the
+    files were current when they were locked. Raises SignatureRefusedError, FormatError.
     """
     indexes = {}
     for entry in lock.archives:
@@ -105,6 +106,8 @@ def check_evidence(definition: Definition, lock: Lock, keys: Path, evidence: Map
         listed = {(c.version, c.sha256.hex(), c.size, c.path) for c in indexes[package.archive].named(package.name)}
         if (package.version, package.sha256, package.size, package.path) not in listed:
             raise FormatError("lock.json", f"{package.name} {package.version} is not in the index of {package.archive}")
+        if store.has(package.sha256, package.size) and _read(package, store) != package:
+            raise FormatError("lock.json", f"SHA-1 or scripts of {package.name} are not those of the locked file")
     return len(packages)
 
 

@@ -25,11 +25,18 @@ def path_for(out: Path) -> Path:
     return out.parent / f".{out.name}.receipt.json"
 
 
-def write(out: Path, *, flavour: str, inputs: Iterable[Path], sums: Mapping[str, str], now: int) -> None:
-    """Note a build that has just been done. `now` in nanoseconds since 1970. An unwritable folder is no error."""
-    files = {str(path): _fact(path, now) for path in sorted(set(inputs))}
+def facts(inputs: Iterable[Path], now: int) -> dict[str, list[Any]]:
+    """Size, time, inode and digest of every input by path, for `write`. `now` in nanoseconds since 1970.
+
+    Take them before the build reads the files: a file that changes meanwhile then counts as changed.
+    """
+    return {str(path): _fact(path, now) for path in sorted(set(inputs))}
+
+
+def write(out: Path, *, flavour: str, inputs: Mapping[str, list[Any]], sums: Mapping[str, str]) -> None:
+    """Note a build that has just been done. `inputs`: their `facts`. An unwritable folder is no error."""
     outputs = {name: [*_stat(out / name), digest] for name, digest in sorted(sums.items())}
-    document = {"version": _VERSION, "flavour": flavour, "tool": _tool(), "inputs": files, "outputs": outputs}
+    document = {"version": _VERSION, "flavour": flavour, "tool": _tool(), "inputs": dict(inputs), "outputs": outputs}
     place = path_for(out)
     temporary = place.with_name(place.name + ".partial")
     try:

@@ -163,7 +163,7 @@ def _spared(search: _Search, want: _Want) -> tuple[Waived, ...]:
 def _obstacle(candidate: Candidate, chosen: Mapping[str, Candidate]) -> str:
     """Why the candidate cannot join the chosen packages; empty if it can."""
     if (other := chosen.get(candidate.name)) is not None:
-        return f"{candidate.name} {other.version} is chosen already, {candidate.version} would be needed"
+        return f"{candidate.name} {other.version} is chosen already, but {candidate.version} would be needed"
     for one in chosen.values():
         for left, right in ((candidate, one), (one, candidate)):
             for relation in left.conflicts:

@@ -50,7 +50,7 @@ class ToolsTree:
         QEMU is given the tree's data folders (-L), since it looks for them beside the loader otherwise.
         """
         if sys.platform != "linux" or platform.machine() != "x86_64":
-            raise UsageError(f"the tools run on Linux on x86_64, not on {sys.platform} on {platform.machine()}")
+            raise UsageError(f"the tools run on Linux on x86-64, not on {sys.platform} on {platform.machine()}")
         found = [path for folder in _PROGRAMS if (path := self.root / folder / program).is_file()]
         if not found or "/" in program:
             raise UsageError(f"the tools tree has no program {program}")

@@ -102,10 +102,10 @@ class _Stub:
         )  # fmt: skip
         if any(n == 0 or n & (n - 1) for n in (found.section_alignment, found.file_alignment)):
             raise r.error("an alignment is not a power of two")
-        if not r.offset <= found.headers_size <= first or file_end != len(data):
-            raise r.error("headers, sections and end of file do not fit each other")
         if any(data[optional + _SECURITY : optional + _SECURITY + 8]):
             raise r.error("is signed")
+        if not r.offset <= found.headers_size <= first or file_end != len(data):
+            raise r.error("headers, sections and end of file do not fit each other")
         return found
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pluto_measure.errors import PlutoError, UsageError
 from pluto_measure.formats.strict_json import pretty
@@ -30,6 +31,10 @@ Command = Callable[[argparse.Namespace], Result]
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **how: Any) -> None:
+        # No abbreviations: `run` looks for the word --json, and a new option must not change what an old call means.
+        super().__init__(**{**how, "allow_abbrev": False})
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"run '{self.prog} --help'")
 
@@ -37,6 +42,11 @@ class _Parser(argparse.ArgumentParser):
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser whose mistakes are UsageErrors, so that they follow the same rules as all errors."""
     return _Parser(prog=prog, description=description)
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 file", "2 files": a number with a noun whose plural is regular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -50,18 +60,24 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         print(f"{top.prog}: error: {error}", file=sys.stderr)
         if error.hint:
             print(f"{top.prog}: hint: {error.hint}", file=sys.stderr)
-        if as_json:
-            kind = type(error).__name__
-            document = {"error": {"kind": kind, "message": str(error), "hint": error.hint, **_plain(error.fields())}}
-            sys.stdout.write(pretty(document))
-        return error.exit_code
+        return _failed(type(error).__name__, str(error), error.hint, error.fields(), error.exit_code, as_json)
     except KeyboardInterrupt:
         print(f"{top.prog}: interrupted", file=sys.stderr)
-        return 130
+        return _failed("Interrupted", "interrupted", None, {}, 130, as_json)
+    except Exception as error:  # noqa: BLE001  a bug of ours: its place for people, its name for programs
+        traceback.print_exc()
+        print(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it", file=sys.stderr)
+        return _failed(type(error).__name__, str(error), None, {}, 1, as_json)
     for note in result.notes:
         print(f"{top.prog}: {note}", file=sys.stderr)
     sys.stdout.write(pretty(result.document) if as_json else result.text)
     return result.exit_code
+
+
+def _failed(kind: str, message: str, hint: str | None, fields: dict[str, object], code: int, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(pretty({"error": {"kind": kind, "message": message, "hint": hint, **_plain(fields)}}))
+    return code
 
 
 def _plain(fields: dict[str, object]) -> dict[str, object]:

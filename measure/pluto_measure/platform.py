@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -24,6 +25,7 @@ SECURE_BOOT_STATES: Final = ("absent", "off", "on")
 VARIABLES: Final = ("PK", "KEK", "db", "dbx")
 
 _WHAT: Final = "platform file"
+_PROFILES: Final = "platforms.toml"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST_VARIABLE: Final = 1024 * 1024
 
@@ -104,7 +106,12 @@ class Platform:
     @classmethod
     def parse(cls, text: bytes | str, read: Read) -> Self:
         """A platform file. Only `platform` is required; what is missing has the default of `local`'s machine."""
-        fields = Fields(loads(text, what=_WHAT), what=_WHAT)
+        return cls.from_json(loads(text, what=_WHAT), read)
+
+    @classmethod
+    def from_json(cls, value: object, read: Read) -> Self:
+        """A platform file that was read already. Raises FormatError."""
+        fields = Fields(value, what=_WHAT)
         plain = cls(kind=fields.take("platform", str))
         firmware = fields.get("firmware", None, dict)
         platform = cls(
@@ -120,6 +127,17 @@ class Platform:
         )
         fields.end()
         return platform
+
+
+def parse_profile(text: bytes | str, name: str, read: Read) -> Platform:
+    """The platform file under the id `name` of a TOML file of them (platforms.toml). Raises FormatError."""
+    try:
+        profiles = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(_PROFILES, str(error)) from error
+    if name not in profiles:
+        raise FormatError(_PROFILES, f"profile {name!r} is not there, only {', '.join(sorted(profiles)) or 'none'}")
+    return Platform.from_json(profiles[name], read)
 
 
 def parse_size(value: int | str) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
+import re
 
 import pytest
 
+from pluto_measure.command import Result, parser, run
+
 COMMANDS = {
-    "pluto_image": ["lock", "build", "bundle", "fetch", "inspect"],
+    "pluto_image": ["lock", "derive", "build", "bundle", "fetch", "inspect"],
     "pluto_measure": ["predict", "replay", "diff", "inspect", "verify"],
     "pluto_notary": ["serve"],
     "pluto_deploy": ["local"],
@@ -40,3 +44,39 @@ def test_a_mistake_in_the_call_is_a_usage_error(package: str, command: str, caps
 def test_no_command_at_all_is_a_usage_error(package: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.import_module(f"{package}.cli").main([]) == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", COMMANDS)
+def test_no_command_is_missing_in_these_tests(package: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"{package}.cli").main(["--help"])
+    names = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(names) == sorted(COMMANDS[package])
+
+
+def program(end: BaseException) -> argparse.ArgumentParser:
+    def work(_: argparse.Namespace) -> Result:
+        raise end
+
+    top = parser("program", "A program.")
+    sub = top.add_subparsers(required=True).add_parser("work")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(run=work)
+    return top
+
+
+@pytest.mark.parametrize(("end", "code"), [(ZeroDivisionError("by zero"), 1), (KeyboardInterrupt(), 130)])
+def test_json_is_written_even_at_a_bug_of_ours_and_when_interrupted(
+    end: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(program(end), ["work", "--json"]) == code
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["message"]
+    assert ("Traceback" in err) == (code == 1), "a bug is reported with its place"
+    assert run(program(end), ["work"]) == code
+    assert capsys.readouterr().out == ""
+
+
+def test_an_abbreviated_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(program(ZeroDivisionError()), ["work", "--js"]) == 2
+    assert "unrecognized arguments: --js" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def rows(work: Path) -> Iterator[Row]:
 
 def _build(out: Path) -> Dist:
     program = Path(sys.executable).parent / "pluto-image"
-    words = ["build", ROOT / "image/notary", "--out", out, "--flavour", "debug", "--offline"]
+    words: list[str | Path] = ["build", ROOT / "image/notary", "--out", out, "--flavour", "debug", "--offline"]
     subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
     return Dist.open(out)
 

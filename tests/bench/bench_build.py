@@ -18,8 +18,8 @@ PEER_RUNS = 3
 
 def rows(work: Path) -> Iterator[Row]:
     out = work / "dist"
-    build = [Path(sys.executable).parent / "pluto-image", "build", ROOT / "image/notary", "--out", out]
-    build += ["--flavour", "debug", "--offline"]
+    build: list[str | Path] = [Path(sys.executable).parent / "pluto-image", "build", ROOT / "image/notary"]
+    build += ["--out", out, "--flavour", "debug", "--offline"]
     timed(build)
     fresh = []
     for _ in range(RUNS):
@@ -28,7 +28,8 @@ def rows(work: Path) -> Iterator[Row]:
     again = [timed(build) for _ in range(RUNS)]
     rehashed = [timed([*build, "--check"]) for _ in range(RUNS)]
 
-    peer, peer_values, peer_size = "mkosi", (), 0.0
+    peer, peer_size = "mkosi", 0.0
+    peer_values: tuple[float, ...] = ()
     try:
         seconds, peer_size = peers.mkosi(work / "mkosi", PEER_RUNS)
         peer_values = tuple(seconds)

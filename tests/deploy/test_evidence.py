@@ -149,5 +149,5 @@ def test_evidence_with_a_foreign_signature_is_not_authentic() -> None:
 def test_the_summary_begins_with_what_the_log_tells() -> None:
     findings = (Finding("register.pcr4", "fail", "differs"), Finding("log.events.pcr4", "fail", "a shell ran"))
     assert evidence.summary(findings) == (
-        "the machine is not what was built: log.events.pcr4: a shell ran (and 1 more findings)"
+        "the machine is not what was built: log.events.pcr4: a shell ran (and 1 more finding)"
     )

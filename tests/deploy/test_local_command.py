@@ -10,7 +10,7 @@ import pytest
 
 from pluto_deploy import cli
 from pluto_deploy.commands import local
-from pluto_deploy.local import processes
+from pluto_deploy.local import engine, processes
 from pluto_deploy.local.processes import Process
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
@@ -98,7 +98,7 @@ def test_the_foreground_stays_until_interrupted_and_stops_the_machine(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local.engine, "follow", interrupted)
+    monkeypatch.setattr(engine, "follow", interrupted)
     assert run(dist.root, "--port", 0, "--accelerator", "tcg", "--state", state, "--foreground") == 0
     assert json.loads((state / "machine.json").read_text())["state"] == "stopped"
 

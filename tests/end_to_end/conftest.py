@@ -28,7 +28,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Dist:
     out = tmp_path_factory.mktemp("dist") / "dist"
     definition = ROOT / "image/notary"
     # `make test` fetched the inputs; what had vanished it relocked into build/relock.
-    words = ["build", definition, "--out", out, "--flavour", "debug", "--offline", "--relock", ROOT / "build/relock"]
+    words: list[str | Path] = ["build", definition, "--out", out, "--flavour", "debug", "--offline"]
+    words += ["--relock", ROOT / "build/relock"]
     command = "import sys; from pluto_image.cli import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", command, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"the image cannot be built (run 'make inputs' first): {done.stderr}"

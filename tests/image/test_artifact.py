@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +127,44 @@ def test_a_damaged_receipt_only_costs_time(dist: Path, tmp_path: Path) -> None:
     for text in ("", "{}", "[1]", '{"version": 1}', '{"inputs": 5, "version": 1, "flavour": "release", "tool": []}'):
         place.write_text(text)
         assert not receipt.holds(dist, flavour="release", inputs=[], check=False)
+
+
+def test_a_source_that_changes_during_the_build_counts_as_changed(dist: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"old")
+    known = receipt.facts([source], now=time.time_ns())
+    source.write_bytes(b"new")
+    receipt.write(dist, flavour="release", inputs=known, sums=Dist.open(dist).sums)
+    assert not receipt.holds(dist, flavour="release", inputs=[source], check=False)
+    source.write_bytes(b"old")
+    assert receipt.holds(dist, flavour="release", inputs=[source], check=True)
+
+
+@pytest.mark.root
+def test_a_file_system_that_is_really_full_leaves_the_dist_as_it_was(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=True)
+    try:
+        artifact.write(tmp_path / "out", {"a": b"1"}, {})
+        with pytest.raises(SourceError, match="No space left on device") as failed:
+            artifact.write(tmp_path / "out", {"a": os.urandom(400_000)}, {})
+        assert failed.value.exit_code == 6
+        assert (tmp_path / "out/a").read_bytes() == b"1"
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_where_folders_cannot_be_exchanged_a_dist_is_replaced_by_two_renames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "platform", "elsewhere")
+    for content in (b"1", b"2"):
+        artifact.write(out, {"a": content}, {})
+        assert (out / "a").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_inspect_says_what_is_in_a_dist(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:

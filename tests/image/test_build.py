@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image import artifact, build, cli, source_tree
+from pluto_image import artifact, build, bundle, cli, source_tree
 from pluto_image import definition as definitions
 from pluto_image.lint import LintError
 from pluto_image.lockfile import Lock
@@ -258,6 +258,20 @@ def test_a_missing_or_damaged_input_leaves_the_result_as_it_was(
     assert package.name in document["error"]["message"]
     assert sums(out) == before
     assert sorted(p.name for p in tmp_path.iterdir() if ".partial" in p.name) == []
+
+
+def test_a_bundle_is_all_that_a_build_without_a_network_needs(tmp_path: Path, store: Store) -> None:
+    folder, fresh = tiny_definition.make(tmp_path, store), Store(tmp_path / "fresh")
+    lock = Lock.parse((folder / "lock.json").read_bytes())
+    bundle.write(tmp_path / "in.tar", lock, {}, [one.sha256 for one in (*lock.image, *lock.tools)], store)
+    assert command(folder, store, tmp_path / "first") == 0
+    assert command(folder, fresh, tmp_path / "none") == 6, "the fresh store holds nothing"
+    assert command(folder, fresh, tmp_path / "second", "--bundle", str(tmp_path / "in.tar")) == 0
+    assert sums(tmp_path / "second") == sums(tmp_path / "first")
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "in.tar").read_bytes()[:-12_000])
+    empty = Store(tmp_path / "empty")
+    assert command(folder, empty, tmp_path / "none", "--bundle", str(tmp_path / "cut.tar")) == 3
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_with_other_things_in_it_is_not_overwritten(tmp_path: Path, store: Store) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pluto_image.depmod import indexes, module_info
 from pluto_measure.errors import FormatError
-from simulators.binaries import module
+from simulators.kernel_modules import module
 from simulators.kmod_index import contents
 
 MODULES = {

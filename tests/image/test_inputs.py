@@ -21,14 +21,9 @@ from pluto_image.inputs import Inputs, relock_if_vanished
 from pluto_image.lockfile import Derived, Lock, with_derived
 from pluto_image.store import Store
 from pluto_measure import command
-from pluto_measure.errors import UsageError
+from pluto_measure.errors import FormatError, UsageError
 from simulators.debian_mirror import Signer
 from simulators.debian_world import NOW, World, app, lib, world
-
-
-@pytest.fixture(scope="module")
-def signer() -> Signer:
-    return Signer()
 
 
 @pytest.fixture
@@ -75,6 +70,19 @@ def test_the_new_lock_is_used_again_while_it_serves(tiny: World, tmp_path: Path)
     assert run(tiny, tmp_path / "relock").lock == first.lock
     tiny.store = Store(tmp_path / "fresher")
     assert [one.name for one in run(tiny, tmp_path / "relock").moved] == ["app", "lib"]
+
+
+def test_evidence_of_another_lock_is_refused_with_what_helps(tiny: World) -> None:
+    lock = Lock.parse((tiny.folder / "lock.json").read_bytes())
+    assert sorted(inputs.read_evidence(tiny.folder, lock)) == ["main", "security"]
+    with (tiny.folder / "evidence/main.InRelease").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(FormatError, match=r"main\.InRelease: is not the file that was locked") as refused:
+        inputs.read_evidence(tiny.folder, lock)
+    assert refused.value.hint == "run 'pluto-image lock DIR --update'"
+    (tiny.folder / "evidence/main.InRelease").unlink()
+    with pytest.raises(UsageError, match=r"main\.InRelease does not exist"):
+        inputs.read_evidence(tiny.folder, lock)
 
 
 def test_packages_that_come_and_go_are_named(tiny: World, tmp_path: Path) -> None:

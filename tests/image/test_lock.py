@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,6 @@ from simulators.debian_mirror import FakeDeb, Misbehaviour, Signer
 from simulators.debian_world import NOW, World, app, lib, tool, world
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def signer() -> Signer:
-    return Signer()
 
 
 @pytest.fixture
@@ -201,6 +197,15 @@ class TestEvidence:
         forged = replace(made.lock.image[0], sha256="ab" * 32)
         with pytest.raises(FormatError, match=r"app 1\.0 is not in the index of main"):
             self.check(tiny, replace(made.lock, image=(forged, *made.lock.image[1:])), dict(made.evidence))
+
+    @pytest.mark.parametrize("forged", [{"sha1": "ab" * 20}, {"scripts": {}}, {"scripts": {"postinst": "ab" * 32}}])
+    def test_a_forged_snapshot_address_or_script_digest_is_found(self, tiny: World, forged: dict[str, Any]) -> None:
+        tiny.main[0] = app("1.0", scripts={"postinst": b"echo"})
+        tiny.publish()
+        made = tiny.lock()
+        packages = (replace(made.lock.image[0], **forged), *made.lock.image[1:])
+        with pytest.raises(FormatError, match="SHA-1 or scripts of app"):
+            self.check(tiny, replace(made.lock, image=packages), dict(made.evidence))
 
     def test_other_evidence_than_was_locked_is_found(self, tiny: World) -> None:
         made = tiny.lock()

@@ -19,11 +19,6 @@ DEFINITION = Path(__file__).parents[2] / "image/notary"
 
 
 @pytest.fixture(scope="module")
-def signer() -> Signer:
-    return Signer()
-
-
-@pytest.fixture(scope="module")
 def stranger() -> Signer:
     return Signer()
 

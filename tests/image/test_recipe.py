@@ -13,7 +13,7 @@ from pluto_image.recipe.model import Certificates, Enable, Files, Group, Kernel,
 from pluto_image.recipe.patterns import Selection, matches, select
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError
-from simulators.binaries import module
+from simulators.kernel_modules import module
 
 USERS = (User("root", 0, 0, ""), User("pluto-notary", 990, 990, "Pluto notary"))
 GROUPS = (Group("pluto-notary", 990, ()), Group("disk", 6, ("pluto-notary",)), Group("root", 0, ()))

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from pluto_image.uki import build
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import pe as parser
-from simulators.binaries import pe
+from simulators.pe_images import KERNEL, STUB, image
 
-STUB = pe({".text": b"\xc3" * 700, ".data": b"d" * 33, ".sbat": b"sbat,1\n", ".reloc": b"\0" * 12})
-KERNEL = pe({".text": b"kernel" * 300})
 SECTIONS = [
     (".osrel", b"ID=debian\n"), (".cmdline", b"console=ttyS0,115200"), (".uname", b"6.12.0"),
     (".initrd", bytes(range(256)) * 33 + b"x"), (".linux", KERNEL),
@@ -25,38 +23,38 @@ SECTIONS = [
 
 def test_every_section_is_found_again_behind_those_of_the_stub() -> None:
     uki = build(STUB, SECTIONS)
-    image = parser.parse(uki)
-    names = [section.name for section in image.sections]
+    parsed = parser.parse(uki)
+    names = [section.name for section in parsed.sections]
     assert names == [".text", ".data", ".sbat", ".reloc", *(name for name, _ in SECTIONS)]
-    assert [(s.name, parser.section_data(uki, s)) for s in image.sections[4:]] == SECTIONS
+    assert [(s.name, parser.section_data(uki, s)) for s in parsed.sections[4:]] == SECTIONS
     before = parser.parse(STUB)
-    assert [parser.section_data(uki, s) for s in image.sections[:4]] == [
+    assert [parser.section_data(uki, s) for s in parsed.sections[:4]] == [
         parser.section_data(STUB, s) for s in before.sections
     ]
-    assert image.entry_point == before.entry_point
+    assert parsed.entry_point == before.entry_point
 
 
 def test_sections_lie_one_behind_the_other_and_sizes_follow() -> None:
     uki = build(STUB, SECTIONS)
-    image = parser.parse(uki)
+    parsed = parser.parse(uki)
     raw = parser.parse(STUB).sections[-1]
     offset, address = raw.raw_offset + raw.raw_size, raw.virtual_address + raw.virtual_size
-    for section in image.sections[4:]:
-        address += -address % image.section_alignment
+    for section in parsed.sections[4:]:
+        address += -address % parsed.section_alignment
         assert (section.raw_offset, section.virtual_address) == (offset, address)
-        assert section.raw_size == -(-section.virtual_size // image.file_alignment) * image.file_alignment
+        assert section.raw_size == -(-section.virtual_size // parsed.file_alignment) * parsed.file_alignment
         offset, address = offset + section.raw_size, address + section.virtual_size
     assert offset == len(uki)
-    assert image.image_size == address + -address % image.section_alignment
-    assert uki[image.checksum_offset : image.checksum_offset + 4] == bytes(4)
+    assert parsed.image_size == address + -address % parsed.section_alignment
+    assert uki[parsed.checksum_offset : parsed.checksum_offset + 4] == bytes(4)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=1, max_size=3000), st.binary(min_size=1, max_size=3000))
 def test_any_content_survives_and_moves_the_authenticode_digest(first: bytes, second: bytes) -> None:
     uki = build(STUB, [(".a", first), (".b", second)])
-    image = parser.parse(uki)
-    assert [parser.section_data(uki, s) for s in image.sections[-2:]] == [first, second]
+    parsed = parser.parse(uki)
+    assert [parser.section_data(uki, s) for s in parsed.sections[-2:]] == [first, second]
     changed = bytes([first[0] ^ 1]) + first[1:]
     assert parser.authenticode(uki) != parser.authenticode(build(STUB, [(".a", changed), (".b", second)]))
 
@@ -64,7 +62,7 @@ def test_any_content_survives_and_moves_the_authenticode_digest(first: bytes, se
 def test_nx_compatibility_is_declared_only_if_the_kernel_declares_it() -> None:
     place = parser.parse(STUB).optional_offset + 70
     assert build(STUB, SECTIONS)[place : place + 2] == b"\x00\x01"
-    assert build(STUB, [(".linux", pe({".text": b"k"}, nx=False))])[place : place + 2] == b"\x00\x00"
+    assert build(STUB, [(".linux", image([(".text", b"k")], nx=False))])[place : place + 2] == b"\x00\x00"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +74,8 @@ def test_nx_compatibility_is_declared_only_if_the_kernel_declares_it() -> None:
         (STUB, [("name", b"x")], "not a dot"),
         (STUB, [(".too_long", b"x")], "not a dot"),
         (STUB, [(".linux", b"no PE")], "linux"),
-        (pe({".text": b"x"}, headers_size=0x200), [(f".{n}", b"x") for n in range(9)], "no room for the header"),
-        (pe({".text": b"x"}, signed=True), [(".a", b"x")], "is signed"),
+        (image([(".text", b"x")], headers=0x200), [(f".{n}", b"x") for n in range(9)], "no room for the header"),
+        (image(certificates=b"\x10\0\0\0\0\2\2\0certific"), [(".a", b"x")], "is signed"),
         (STUB + b"trailing", [(".a", b"x")], "do not fit each other"),
         (b"MZ", [(".a", b"x")], "PE stub"),
         (b"\x7fELF" + bytes(100), [(".a", b"x")], "is no PE file"),

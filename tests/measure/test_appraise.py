@@ -14,24 +14,12 @@ from pluto_measure.appraise import Appraisal, verify_evidence
 from pluto_measure.errors import FormatError
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
+from simulators.policies import POLICY
 from simulators.tpm_quotes import AK_USAGE, BOOT, NOW, Machine, certificate, ecc_key, reference_of
 
 NONCE = b"\x5a" * 16
 KEY = ecc_key()
 REFERENCE = reference_of()
-POLICY = Policy(
-    platforms=("qemu-vtpm",),
-    evidence_types=("tpm",),
-    insecure_software_tpm=True,
-    ak_trust=(),
-    machines="any",
-    allow_debug=False,
-    allow_unsigned_reference=True,
-    max_evidence_age=600,
-    clock_skew=60,
-    config_digest=hashlib.sha256(b"").digest(),
-    outer_key_digest="required",
-)
 
 
 def machine(**changes: object) -> Machine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,25 +10,12 @@ from pluto_measure.appraise import Appraisal, verify_evidence
 from pluto_measure.difference import NOT_PREDICTED, expected_from_log
 from pluto_measure.evidence import BANKS, REGISTERS
 from pluto_measure.measurements import Measurements, Profile, RegisterRule, measure
-from pluto_measure.policy import Policy
 from simulators import recorded_boots
+from simulators.policies import POLICY
 from simulators.tpm_quotes import NOW, Machine
 
 GENUINE = "tx-crb-c2-m2048"
 BUILD = b"\xb1" * 32
-POLICY = Policy(
-    platforms=("qemu-vtpm",),
-    evidence_types=("tpm",),
-    insecure_software_tpm=True,
-    ak_trust=(),
-    machines="any",
-    allow_debug=False,
-    allow_unsigned_reference=True,
-    max_evidence_age=600,
-    clock_skew=60,
-    config_digest=hashlib.sha256(b"").digest(),
-    outer_key_digest="required",
-)
 
 
 def raw_log(vectors: Path, boot: str) -> bytes:

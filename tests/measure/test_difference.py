@@ -15,33 +15,15 @@ from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import eventlog, uefi
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
-from pluto_measure.launch import Launch, SectionDigest
 from pluto_measure.measurements import Profile, profile_for
 from pluto_measure.platform import Platform, SecureBoot
 from pluto_measure.predict import events, predict
 from pluto_measure.predict.stub import load_options
 from simulators import recorded_boots
 from simulators.event_logs import SHELL, UI_APP, firmware_application, log_of, measured, of_expected
+from simulators.launches import LAUNCH
 
-LINE = "console=ttyS0"
-LAUNCH = Launch(
-    build_id="00" * 32,
-    flavour="release",
-    stub="257.13",
-    uki_size=1,
-    uki_digests=Digests.of(b"file"),
-    uki_authenticode=Digests.of(b"uki"),
-    kernel_size=1,
-    kernel_authenticode=Digests.of(b"kernel"),
-    sections=tuple(
-        SectionDigest(name, 1, Digests.of(name.encode())) for name in (".linux", ".osrel", ".cmdline", ".initrd")
-    ),
-    handed_initrd_size=1,
-    handed_initrd=Digests.of(b"initrd"),
-    command_line=LINE,
-    disk_size=1 << 30,
-    gpt_event=Digests.of(b"gpt"),
-)
+LINE = LAUNCH.command_line
 DISK, KERNEL = (profile_for(LAUNCH, Platform(boot=boot)) for boot in ("disk", "uki-kernel"))
 CALLING = measured(4, EventType.EV_EFI_ACTION, events.CALLING)
 RETURNING = measured(4, EventType.EV_EFI_ACTION, events.RETURNING)

@@ -14,30 +14,15 @@ from pluto_measure.cli import main
 from pluto_measure.digests import Digests
 from pluto_measure.formats import gpt, pe
 from pluto_measure.formats.eventlog import EventType, LogEvent
-from pluto_measure.launch import Launch, SectionDigest
 from pluto_measure.measurements import Measurements, measure
 from pluto_measure.platform import Platform
 from simulators import disks, recorded_boots
 from simulators.event_logs import encode, measured, of_expected
+from simulators.launches import LAUNCH
 from simulators.pe_images import image
 
 A = Digests.of(b"a")
-LAUNCH = Launch(
-    build_id="cd" * 32,
-    flavour="release",
-    stub="257.13",
-    uki_size=1,
-    uki_digests=A,
-    uki_authenticode=A,
-    kernel_size=1,
-    kernel_authenticode=A,
-    sections=tuple(SectionDigest(name, 1, A) for name in (".linux", ".osrel", ".cmdline", ".initrd")),
-    handed_initrd_size=1,
-    handed_initrd=A,
-    command_line="console=ttyS0",
-    disk_size=1 << 30,
-    gpt_event=A,
-)
+PLATFORMS = Path(__file__).resolve().parents[2] / "image/notary/platforms.toml"
 
 
 @pytest.fixture
@@ -62,6 +47,30 @@ def follows(document: Any, name: str) -> Any:
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     return document
+
+
+@pytest.mark.parametrize("profile", ["local-uki-kernel", "local-disk"])
+def test_predict_takes_a_machine_of_platforms_toml_by_its_name(
+    dist: Path, capsys: pytest.CaptureFixture[str], profile: str
+) -> None:
+    (dist / "firmware.fd").write_bytes(b"firmware")
+    code, document = run(capsys, "predict", dist, "--profile", profile, "--platforms", PLATFORMS)
+    assert code == 0
+    assert document["profile"] == profile
+    assert document["inputs"]["firmware"] == Digests.of(b"firmware").to_json()
+    assert f"local-{document['inputs']['boot']}" == profile
+
+
+def test_a_profile_that_is_not_there_or_malformed_is_refused(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = run(capsys, "predict", dist, "--profile", "nowhere", "--platforms", PLATFORMS)
+    assert (code, "only local-disk, local-uki-kernel" in document["error"]["message"]) == (3, True)
+    other = dist / "platforms.toml"
+    for text in ("x = [", 'x = "text"', '[x]\nplatform = "qemu-vtpm"\ncolour = 1\n', "[x]\nplatform = 1979-05-27\n"):
+        other.write_text(text)
+        assert run(capsys, "predict", dist, "--profile", "x", "--platforms", other)[0] == 3
+    other.write_bytes(b"\xff")
+    assert run(capsys, "predict", dist, "--profile", "x", "--platforms", other)[0] == 3
+    assert run(capsys, "predict", dist, "--profile", "x", "--platforms", dist / "absent")[0] == 2
 
 
 def test_predict_gives_events_registers_and_inputs(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +118,7 @@ def test_predict_writes_measurements_that_can_be_read(dist: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        (["predict", "{}/launch.json"], 2, "one of the arguments --platform --platform-file is required"),
+        (["predict", "{}/launch.json"], 2, "one of the arguments --platform --profile --platform-file is required"),
         (["predict", "{}/none.json", "--platform", "qemu-vtpm"], 2, "none.json cannot be read: No such file"),
         (["predict", "{}", "--platform", "gcp-tdx"], 2, "invalid choice: 'gcp-tdx'"),
         (["predict", "{}", "--platform", "qemu-vtpm", "--memory", "1X"], 2, "'1X' is not digits"),

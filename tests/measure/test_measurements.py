@@ -13,28 +13,12 @@ import pytest
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.launch import Launch, SectionDigest
 from pluto_measure.measurements import Measurements, RegisterRule, measure
 from pluto_measure.platform import Platform
 from pluto_measure.replay import ima_boot_aggregate, initial
+from simulators.launches import LAUNCH
 
 A = Digests.of(b"a")
-LAUNCH = Launch(
-    build_id="ab" * 32,
-    flavour="release",
-    stub="257.13",
-    uki_size=1,
-    uki_digests=A,
-    uki_authenticode=A,
-    kernel_size=1,
-    kernel_authenticode=A,
-    sections=tuple(SectionDigest(name, 1, A) for name in (".linux", ".osrel", ".cmdline", ".initrd")),
-    handed_initrd_size=1,
-    handed_initrd=A,
-    command_line="console=ttyS0",
-    disk_size=1 << 30,
-    gpt_event=A,
-)
 MEASUREMENTS = measure(LAUNCH, Platform())
 PROFILE = MEASUREMENTS.profiles[0]
 
@@ -66,7 +50,7 @@ def test_every_pcr_has_a_rule_and_the_fixed_ones_are_exact_or_zero() -> None:
 def test_the_profile_names_what_decided_it() -> None:
     assert PROFILE.id == "qemu-vtpm-uki-kernel-secureboot-absent"
     assert PROFILE.inputs["commandLine"] == "console=ttyS0"
-    assert PROFILE.inputs["stub"] == "257.13"
+    assert PROFILE.inputs["stub"] == "257.13-1~deb13u1"
     assert measure(LAUNCH, Platform(), "laptop").profiles[0].id == "laptop"
     assert MEASUREMENTS.profile("qemu-vtpm") == (PROFILE,)
     assert MEASUREMENTS.profile("gcp-tdx") == ()

@@ -41,7 +41,7 @@ def test_there_are_vectors() -> None:
 
 
 def test_checksum_and_certificates_do_not_move_the_digest() -> None:
-    signed = image(certificates=b"\x10\0\0\0\0\2\2\0certificate", checksum=0x1234)
+    signed = image(certificates=b"\x10\0\0\0\0\2\2\0certificate", checksum=0x4321)
     assert pe.authenticode(signed) == pe.authenticode(PLAIN)
     assert pe.parse(signed).certificate_size > 0
 

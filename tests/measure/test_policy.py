@@ -8,21 +8,9 @@ import pytest
 
 from pluto_measure.errors import FormatError
 from pluto_measure.policy import Policy
+from simulators import policies
 
-TEXT = f"""\
-version = 1
-platforms = ["qemu-vtpm"]
-evidenceTypes = ["tpm"]
-insecure_software_tpm = true
-akTrust = ["{"ab" * 32}"]
-machines = "any"
-allowDebug = false
-allowUnsignedReference = true
-maxEvidenceAge = 600
-clockSkew = 60
-configDigest = "any"
-outerKeyDigest = "required"
-"""
+TEXT = policies.TEXT.replace("akTrust = []", f'akTrust = ["{"ab" * 32}"]')
 LINES = TEXT.splitlines()
 
 

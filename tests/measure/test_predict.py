@@ -10,31 +10,17 @@ import pytest
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import eventlog
-from pluto_measure.launch import Launch, SectionDigest
+from pluto_measure.launch import SectionDigest
 from pluto_measure.measurements import profile_for
 from pluto_measure.platform import Platform, SecureBoot
 from pluto_measure.predict import predict
 from pluto_measure.replay import replay
-from simulators import recorded_boots
+from simulators import launches, recorded_boots
 from simulators.recorded_boots import ATTACKS, FOLDERS, HONEST
 
 A, B = Digests.of(b"a"), Digests.of(b"b")
-LAUNCH = Launch(
-    build_id="00" * 32,
-    flavour="release",
-    stub="257.13-1~deb13u1",
-    uki_size=1,
-    uki_digests=A,
-    uki_authenticode=A,
-    kernel_size=1,
-    kernel_authenticode=B,
-    sections=tuple(SectionDigest(name, 1, A) for name in (".osrel", ".cmdline", ".initrd", ".linux")),
-    handed_initrd_size=1,
-    handed_initrd=B,
-    command_line="console=ttyS0",
-    disk_size=1 << 30,
-    gpt_event=A,
-)
+# The sections as they stand in the file, which is not the order in which the stub measures them.
+LAUNCH = replace(launches.LAUNCH, sections=(*launches.LAUNCH.sections[1:], launches.LAUNCH.sections[0]))
 # Registers whose rule asks for one value, with one exception: these machines had a network card's option ROM.
 OPTION_ROM = {name for name in FOLDERS if name != "tx-crb-nvme-no-option-rom"}
 CHANGED = {"pcr9", "pcr12"}  # by the recorded attacks

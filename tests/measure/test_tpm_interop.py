@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
 import socket
 import subprocess
 import time
@@ -18,37 +17,26 @@ from pluto_measure.digests import ALGORITHMS
 from pluto_measure.evidence import BANKS, Claims, Envelope, tpm_extra_data
 from pluto_measure.formats import tpm
 from pluto_measure.measurements import RegisterRule
-from pluto_measure.policy import Policy
 from pluto_measure.verify import verify_tpm
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
+from simulators import policies
+from simulators.software_tpm import swtpm
 from simulators.tpm_quotes import BOOT, NOW, Event, log_of, reference_of
 
 pytestmark = pytest.mark.interop
 
 CLAIMS = Claims("node", b"nonce", hashlib.sha256(b"").digest(), bytes(range(32)), b"\xb1" * 32)
-POLICY = Policy(
-    platforms=("qemu-vtpm",),
-    evidence_types=("tpm",),
-    insecure_software_tpm=True,
-    ak_trust=(),
-    machines="any",
-    allow_debug=False,
-    allow_unsigned_reference=True,
-    max_evidence_age=600,
-    clock_skew=60,
-    config_digest="any",
-    outer_key_digest="required",
-)
+POLICY = dataclasses.replace(policies.POLICY, config_digest="any")
 
 
 @pytest.fixture
 def transport(tmp_path: Path) -> Iterator[DescriptorTransport]:
     """A freshly started swtpm."""
-    if (program := shutil.which("swtpm")) is None:
-        pytest.skip("swtpm is absent")
+    program, environment = swtpm()
     path = tmp_path / "tpm.sock"
     server = ["--tpmstate", f"dir={tmp_path}", "--server", f"type=unixio,path={path}"]
-    process = subprocess.Popen([program, "socket", "--tpm2", *server, "--flags", "not-need-init,startup-clear"])
+    argv = [*program, "socket", "--tpm2", *server, "--flags", "not-need-init,startup-clear"]
+    process = subprocess.Popen(argv, env=environment)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             for _ in range(200):

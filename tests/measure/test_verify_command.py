@@ -16,24 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure import command
 from pluto_measure.commands import verify
+from simulators import policies
 from simulators.tpm_quotes import Machine, reference_of
 
 NONCE = b"\x5a" * 16
 KEY_DIGEST = bytes(range(32)).hex()
-POLICY = """\
-version = 1
-platforms = ["qemu-vtpm"]
-evidenceTypes = ["tpm"]
-insecure_software_tpm = true
-akTrust = []
-machines = "any"
-allowDebug = false
-allowUnsignedReference = true
-maxEvidenceAge = 600
-clockSkew = 60
-configDigest = "any"
-outerKeyDigest = "required"
-"""
 
 
 @pytest.fixture
@@ -41,7 +28,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     texts = {
         "evidence": Machine().evidence(NONCE).to_text(),
         "reference": reference_of().to_text(),
-        "policy": POLICY,
+        "policy": policies.TEXT,
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -49,7 +50,7 @@ def failed(envelope: Envelope) -> list[str]:
     return [finding.id for finding in caught.value.findings if finding.verdict == "fail"]
 
 
-def with_quote(**changes: object) -> Envelope:
+def with_quote(**changes: Any) -> Envelope:
     return dataclasses.replace(GENUINE, quote=dataclasses.replace(GENUINE.quote, **changes))
 
 
@@ -113,7 +114,8 @@ def test_a_register_value_that_was_not_quoted_is_refused(bank: str, register: st
 
 @pytest.mark.parametrize("claim", ["nonce", "config_digest", "outer_key_digest"])
 def test_claims_that_were_not_quoted_are_refused(claim: str) -> None:
-    claims = dataclasses.replace(GENUINE.claims, **{claim: b"\x07" * 32})
+    changes: dict[str, Any] = {claim: b"\x07" * 32}
+    claims = dataclasses.replace(GENUINE.claims, **changes)
     assert failed(dataclasses.replace(GENUINE, claims=claims)) == ["binding.extra_data"]
 
 
@@ -179,8 +181,9 @@ def test_a_short_rsa_key_is_refused() -> None:
 
 
 def test_a_point_off_the_curve_is_refused() -> None:
-    public = dataclasses.replace(public_of(KEY), y=b"\x01" * 32)
-    assert "tpm.signature" in failed(made(public=public))
+    public = public_of(KEY)
+    assert isinstance(public, tpm.EccPublic)
+    assert "tpm.signature" in failed(made(public=dataclasses.replace(public, y=b"\x01" * 32)))
 
 
 def test_signatures_of_another_kind_than_the_key_are_refused() -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pluto_image import definition, source_tree
+from pluto_image.recipe import root, tables
+
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = """
 import sys
@@ -104,3 +107,13 @@ def test_a_program_imports_few_modules_of_others(program: str) -> None:
     assert {name: count for name, count in foreign.items() if count > allowed.get(name, 0)} == {}
     assert names & UNWANTED == set()
     assert "cryptography.x509" not in names
+
+
+def test_the_image_carries_these_modules_of_ours_and_no_others() -> None:
+    folder = ROOT / "image/notary"
+    recipe = tables.parse(definition.load(folder).recipe)
+    entries = root.source_entries(recipe.files, source_tree.read(folder).files, "image/notary/rootfs")
+    place = "usr/lib/python3/dist-packages/"
+    paths = {entry.path.removeprefix(place) for entry in entries if entry.path.startswith(place)}
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in paths}
+    assert modules == set().union(*CLOSURES.values())

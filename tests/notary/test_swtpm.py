@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
-from pluto_image.tools import ensure_tools
-from pluto_measure.errors import PlutoError
 from pluto_measure.evidence import Envelope
 from pluto_measure.formats import tpm
 from pluto_measure.verify.tpm import verify_tpm
@@ -31,6 +26,7 @@ from pluto_notary.evidence.client import HelperProvider
 from pluto_notary.evidence.messages import NodeRequest
 from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
+from simulators.software_tpm import swtpm
 from simulators.tpm_quotes import BOOT, log_of
 
 pytestmark = pytest.mark.interop
@@ -51,18 +47,6 @@ code = f"import pathlib, pluto_notary.fetch_config as f; f.DIGEST_FILE = pathlib
     "import sys; from pluto_notary.evidence.__main__ import main; sys.exit(main())"
 os.execv(sys.executable, [sys.executable, "-B", "-c", code])
 """
-
-
-def swtpm() -> tuple[list[str], dict[str, str]]:
-    """How to start swtpm, and its environment: from the locked tools tree, else from the machine."""
-    try:
-        lock = Lock.parse((ROOT / "image/notary/lock.json").read_bytes())
-        tree = ensure_tools(lock, Store(default_root()), offline=True)
-        return tree.command("swtpm"), tree.environment()
-    except (PlutoError, OSError):
-        if (program := shutil.which("swtpm")) is None:
-            pytest.skip("no peer: there is neither a tools tree nor swtpm")
-        return [program], dict(os.environ)
 
 
 @pytest.fixture

@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 HEADERS = 0x400
 CHECKSUM_AT = 64 + 24 + 64
 CERTIFICATE_ENTRY_AT = 64 + 24 + 112 + 4 * 8
+_ALIGNMENT, _FILE_ALIGNMENT = 0x1000, 0x200
+_NX = 0x100  # DllCharacteristics: no code in data
 
 
 def image(
-    sections: Sequence[tuple[str, bytes]] = ((".text", b"\xc3" * 16), (".data", b"data")),
+    sections: Iterable[tuple[str, bytes]] = ((".text", b"\xc3" * 16), (".data", b"data")),
     *,
+    headers: int = HEADERS,
+    nx: bool = True,
     certificates: bytes = b"",
-    checksum: int = 0,
+    checksum: int = 0x1234,
     trailing: bytes = b"",
 ) -> bytes:
-    """A PE32+ image: headers of 1 KiB, each section on 512 bytes, then what trails, then the certificates."""
-    table, body, at = b"", b"", HEADERS
-    for number, (name, content) in enumerate(sections):
-        raw = content + bytes(-len(content) % 512)
-        address = 0x1000 * (number + 1)
-        table += struct.pack("<8sIIIIIIHHI", name.encode(), len(content), address, len(raw), at, 0, 0, 0, 0, 0x60000020)
-        body += raw
-        at += len(raw)
+    """A PE32+ EFI application laid out as systemd's stub is: headers, sections, what trails, the certificates."""
+    table, body, address, count = b"", b"", _ALIGNMENT, 0
+    for name, content in sections:
+        size, raw = len(content) + -len(content) % _FILE_ALIGNMENT, headers + len(body)
+        table += struct.pack("<8sIIIIIIHHI", name.encode(), len(content), address, size, raw, 0, 0, 0, 0, 0x40000040)
+        body += content.ljust(size, b"\0")
+        address += len(content) + -len(content) % _ALIGNMENT
+        count += 1
     body += trailing
     directories = [(0, 0)] * 16
     if certificates:
-        directories[4] = (HEADERS + len(body), len(certificates))
-    optional = struct.pack("<HBBIIIII", 0x20B, 2, 0, 512, 512, 0, 0x1000, 0x1000)
-    optional += struct.pack("<QIIHHHHHHI", 0x140000000, 0x1000, 512, 0, 0, 0, 0, 0, 0, 0)
-    optional += struct.pack("<IIIHHQQQQII", 0x1000 * (len(sections) + 1), HEADERS, checksum, 10, 0, 0, 0, 0, 0, 0, 16)
+        directories[4] = (headers + len(body), len(certificates))
+    optional = struct.pack("<HBBIIIII", 0x20B, 0, 0, 0, 0x100, 0, _ALIGNMENT, _ALIGNMENT)
+    optional += struct.pack("<QIIHHHHHHI", 0x140000000, _ALIGNMENT, _FILE_ALIGNMENT, 0, 0, 0, 0, 0, 0, 0)
+    optional += struct.pack("<IIIHHQQQQII", address, headers, checksum, 10, _NX if nx else 0, 0, 0, 0, 0, 0, 16)
     optional += b"".join(struct.pack("<II", *entry) for entry in directories)
-    dos = b"MZ" + bytes(58) + struct.pack("<I", 64)
-    coff = b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, len(sections), 0, 0, 0, len(optional), 0x22)
-    headers = dos + coff + optional + table
-    return headers + bytes(HEADERS - len(headers)) + body + certificates
+    coff = b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, count, 0, 0, 0, len(optional), 0x22E)
+    head = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + coff + optional + table
+    return head.ljust(headers, b"\0") + body + certificates
+
+
+# A stub with room for the headers of the sections that a build adds, and a kernel.
+STUB = image(
+    [(".text", b"\xc3" * 700), (".data", b"d" * 33), (".sbat", b"sbat,1\n"), (".reloc", bytes(12))], headers=0x600
+)
+KERNEL = image([(".text", b"kernel" * 300)], headers=0x600)
 
 
 def patched(data: bytes, at: int, new: bytes) -> bytes:

@@ -11,12 +11,11 @@ from pathlib import Path
 from pluto_image import definition as definitions
 from pluto_image.lockfile import Lock, LockedArchive, Package
 from pluto_image.store import Store
-from simulators import debs
-from simulators.binaries import module, pe
+from simulators import debs, pe_images
+from simulators.kernel_modules import module
 
 KERNEL = "6.1.0+test-cloud-amd64"
 SIGNED = b"~Module signature appended~\n"
-STUB = pe({".text": b"\xc3" * 700, ".data": b"d" * 33, ".sbat": b"sbat,1\n", ".reloc": b"\0" * 12})
 
 DEFINITION = """
 name = "tiny"
@@ -160,14 +159,14 @@ PACKAGES: dict[str, tuple[str, dict[str, tuple[int, bytes]]]] = {
     f"linux-image-{KERNEL}": (
         "6.1.0-1",
         {
-            f"boot/vmlinuz-{KERNEL}": (0o644, pe({".text": b"kernel" * 300})),
+            f"boot/vmlinuz-{KERNEL}": (0o644, pe_images.KERNEL),
             **{f"usr/lib/modules/{KERNEL}/kernel/{path}.ko": (0o644, data) for path, data in _MODULES.items()},
             f"usr/lib/modules/{KERNEL}/modules.builtin": (0o644, b"kernel/drivers/virtio/virtio.ko\n"),
             f"usr/lib/modules/{KERNEL}/modules.builtin.modinfo": (0o644, b"virtio.license=GPL\0"),
             f"usr/lib/modules/{KERNEL}/modules.order": (0o644, b"kernel/net/core/failover.ko\n"),
         },
     ),
-    "systemd-boot-efi": ("257.1", {"usr/lib/systemd/boot/efi/linuxx64.efi.stub": (0o644, STUB)}),
+    "systemd-boot-efi": ("257.1", {"usr/lib/systemd/boot/efi/linuxx64.efi.stub": (0o644, pe_images.STUB)}),
     "ovmf": ("2025.01-1", {"usr/share/ovmf/OVMF.fd": (0o644, b"firmware" * 64)}),
 }
 SOURCES = {

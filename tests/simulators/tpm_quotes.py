@@ -68,9 +68,8 @@ def registers_of(events: Sequence[Event]) -> Registers:
 
 def log_of(events: Sequence[Event], banks: Sequence[str] = BANKS) -> bytes:
     """The log as firmware writes it: TCG PC Client Platform Firmware Profile, section 10."""
-    sizes = b"".join(
-        number.to_bytes(2, "little") + size.to_bytes(2, "little") for number, size in map(ALGORITHMS.get, banks)
-    )
+    numbers = [number for bank in banks for number in ALGORITHMS[bank]]
+    sizes = b"".join(number.to_bytes(2, "little") for number in numbers)
     spec = b"Spec ID Event03\0" + bytes(4) + b"\0\2\0\2" + len(banks).to_bytes(4, "little") + sizes + b"\0"
     log = bytes(4) + (3).to_bytes(4, "little") + bytes(20) + len(spec).to_bytes(4, "little") + spec
     for index, kind, data in events:
@@ -101,7 +100,7 @@ def public_of(key: Key, attributes: int = AK_ATTRIBUTES) -> tpm.Public:
 
 def sign(key: Key, data: bytes, algorithm: str = "sha256") -> bytes:
     """TPMT_SIGNATURE over `data`."""
-    chosen = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha384": hashes.SHA384}[algorithm]()
+    chosen = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "sha384": hashes.SHA384()}[algorithm]
     if isinstance(key, rsa.RSAPrivateKey):
         return tpm.RsassaSignature(algorithm, key.sign(data, padding.PKCS1v15(), chosen)).marshal()
     r, s = decode_dss_signature(key.sign(data, ec.ECDSA(chosen)))
@@ -193,11 +192,8 @@ def certificate(
     days: int = 30,
 ) -> bytes:
     """An X.509 certificate (DER) valid around NOW."""
-    name = lambda text: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])  # noqa: E731
-    builder = (
-        x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())
-    )
-    builder = builder.serial_number(x509.random_serial_number())
+    builder = x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(_name(issuer))
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(NOW - timedelta(days=days)).not_valid_after(NOW + timedelta(days=days))
     builder = builder.add_extension(x509.BasicConstraints(ca, path_length if ca else None), critical=True)
     allowed = dict.fromkeys(
@@ -216,3 +212,7 @@ def certificate(
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from pluto_deploy.local import acceleration, engine
@@ -13,10 +14,10 @@ from pluto_deploy.local.state import LIVE, Record, StateFolder, default_root
 from pluto_deploy.progress import Progress, on_stderr
 from pluto_image import inputs, mirrors
 from pluto_image.artifact import Dist
-from pluto_image.fetch import Sources
+from pluto_image.fetch import Sources, Step
 from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
-from pluto_measure.command import Result
+from pluto_measure.command import Result, counted
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.platform import BOOTS, parse_size
 from pluto_notary.config import encode_payload
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> Result:
     if arguments.logs:
         return _logs(engine.logs(folder))
     if arguments.dist is None:
-        raise UsageError("no DIST is named", hint="pluto-deploy local DIST, where DIST is what the build wrote")
+        raise UsageError("no DIST is named", hint="run 'pluto-deploy local DIST', where DIST is what the build wrote")
     with on_stderr() as progress:
         started = start(arguments, folder, progress)
         if arguments.foreground:
@@ -104,8 +105,19 @@ def _tools(arguments: argparse.Namespace, dist: Dist, progress: Progress) -> Too
         inputs.store_from(arguments),
         _sources(arguments, lock),
         offline=arguments.offline,
-        progress=lambda step: progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}"),
+        progress=_fetching(progress),
     )
+
+
+def _fetching(progress: Progress) -> Callable[[Step], None]:
+    """Tells of every file on a terminal, of every quarter elsewhere."""
+
+    def report(step: Step) -> None:
+        progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}")
+        if step.done == step.total or step.done % max(step.total // 4, 1) == 0:
+            progress.step(f"fetched {step.done} of {step.total} tools")
+
+    return report
 
 
 def _sources(arguments: argparse.Namespace, lock: Lock) -> Sources:
@@ -133,10 +145,10 @@ def _started(started: Started) -> Result:
         "seconds": started.seconds,
         "appraisal": started.appraisal.to_json(),
     }
-    passed = sum(finding.verdict == "pass" for finding in started.appraisal.findings)
+    passed = counted(sum(finding.verdict == "pass" for finding in started.appraisal.findings), "check")
     text = (
         f"running and attested: {url}\n"
-        f"build {record.build_id} ({record.flavour}), {passed} checks passed, {len(warnings)} warnings\n"
+        f"build {record.build_id} ({record.flavour}), {passed} passed, {counted(len(warnings), 'warning')}\n"
         f"TLS key SHA-256 {record.key_digest}\n"
         "try: curl -k " + url + "/health    end it: pluto-deploy local --stop\n"
     )
@@ -170,7 +182,7 @@ def _status(status: Status) -> Result:
     if status.gone:
         raise SourceError(
             f"{' and '.join(status.gone)} of the machine on port {record.port} ended unexpectedly",
-            hint="pluto-deploy local --stop clears away what is left",
+            hint="run 'pluto-deploy local --stop' to clear away what is left",
         )
     return Result(document, text)
 

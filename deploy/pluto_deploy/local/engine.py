@@ -105,11 +105,12 @@ def stop(folder: StateFolder) -> Record | None:
         record = folder.record()
     except FormatError as error:
         raise SourceError(
-            f"{folder.root}: {error}", hint="end its processes yourself, then remove the folder"
+            f"{folder.root}: {error}", hint="end its processes yourself, then run 'rm -r' on the folder"
         ) from error
     live = record is not None and record.state in LIVE
     if record is not None and live:
-        if folder.locked() and not processes.alive(record.qemu):
+        # In this order: a machine that dies between the two questions has let go of the lock by the second one.
+        if not processes.alive(record.qemu) and folder.locked():
             raise SourceError(f"{folder.root}: another command is starting a machine at this moment")
         power_off(folder, record, "stopped")
     if not folder.wait_unlocked(_STOP_TIMEOUT):
@@ -190,7 +191,9 @@ def free_port(port: int) -> int:
             probe.bind((HOST, port))
         except OSError as error:
             message = f"port {port} on {HOST} cannot be used: {error.strerror or error}"
-            raise UsageError(message, hint="choose another with --port, or --port 0 for any") from error
+            raise UsageError(
+                message, hint="run 'pluto-deploy local' with another --port, or with --port 0 for any free one"
+            ) from error
         return int(probe.getsockname()[1])
 
 

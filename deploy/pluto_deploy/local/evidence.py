@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure.appraise import Appraisal, verify_evidence
+from pluto_measure.command import counted
 from pluto_measure.errors import RefusedError, SourceError, VerificationError
 from pluto_measure.findings import Finding
 from pluto_measure.measurements import Measurements
@@ -99,7 +100,7 @@ def appraise(seen: Seen, reference: Measurements, policy: Policy, *, at: datetim
 def summary(findings: tuple[Finding, ...]) -> str:
     """One sentence for many findings: the log tells most, so its first difference stands first."""
     first = next((f for f in findings if f.id.startswith("log.events.")), findings[0])
-    more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
+    more = f" (and {counted(len(findings) - 1, 'more finding')})" if len(findings) > 1 else ""
     return f"the machine is not what was built: {first.id}: {first.text}{more}"
 
 

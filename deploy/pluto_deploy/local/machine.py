@@ -40,9 +40,11 @@ class Machine:
         if self.accelerator not in ACCELERATORS:
             raise UsageError(f"accelerator {self.accelerator!r} is not one of {', '.join(ACCELERATORS)}")
         if not 1 <= self.cpus <= MOST_CPUS:
-            raise UsageError(f"{self.cpus} vCPUs; 1 to {MOST_CPUS} are possible")
+            raise UsageError(f"{self.cpus} vCPUs are not between 1 and {MOST_CPUS}")
         if not LEAST_MEMORY <= self.memory <= MOST_MEMORY:
-            raise UsageError(f"{self.memory >> 20} MiB of memory; the image needs at least {LEAST_MEMORY >> 20}")
+            raise UsageError(
+                f"{self.memory >> 20} MiB of memory are less than the {LEAST_MEMORY >> 20} MiB that the image needs"
+            )
         if self.memory % (1 << 20):
             raise UsageError(f"memory of {self.memory} bytes is not a whole number of MiB")
 

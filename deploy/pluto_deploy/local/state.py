@@ -135,7 +135,9 @@ class StateFolder:
             if not _try_lock(descriptor):
                 record = self.record()
                 where = f" on port {record.port}" if record and processes.alive(record.qemu) else ""
-                raise UsageError(f"a local machine runs or starts already{where}", hint="pluto-deploy local --stop")
+                raise UsageError(
+                    f"a local machine runs or starts already{where}", hint="run 'pluto-deploy local --stop'"
+                )
             yield descriptor
         finally:
             os.close(descriptor)

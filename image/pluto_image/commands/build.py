@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pluto_measure.command import Result
+from pluto_measure.command import Result, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +62,9 @@ def _build(arguments: argparse.Namespace, began: float) -> tuple[str, ...]:
     from pluto_image import artifact, build, disk, receipt, source_tree
     from pluto_measure.formats.strict_json import pretty
 
+    place = _place(arguments)
+    before = receipt.facts(_input_files(arguments.folder, place, arguments.relock), time.time_ns())
+    artifact.sweep(arguments.out, time.time())
     found, store = _inputs(arguments)
     source = source_tree.read(arguments.folder)
     build.check_inputs(found.definition, found.lock, source, arguments.flavour)
@@ -75,11 +78,13 @@ def _build(arguments: argparse.Namespace, began: float) -> tuple[str, ...]:
         "source.tar": source.tar(found.definition.epoch),
     }
     sums = artifact.write(arguments.out, files, {"disk.raw": (disk.SIZE, image.disk)})
-    known = _input_files(arguments.folder, store.root, arguments.relock)
-    receipt.write(arguments.out, flavour=arguments.flavour, inputs=known, sums=sums, now=time.time_ns())
+    # What was fetched just now is known only afterwards; what was there before counts as it was before.
+    known = receipt.facts(_input_files(arguments.folder, place, arguments.relock), time.time_ns()) | before
+    receipt.write(arguments.out, flavour=arguments.flavour, inputs=known, sums=sums)
     notes = [f"locked files are gone, so a new lock was made: {one}" for one in found.moved]
     if source.dirty:
-        notes.append(f"built from {len(source.dirty)} files that are not committed, which the image says of itself")
+        uncommitted = counted(len(source.dirty), "uncommitted file")
+        notes.append(f"built from a tree with {uncommitted}, which the image says of itself")
     return tuple(notes)
 
 
@@ -93,6 +98,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
     definition = definitions.load(arguments.folder)
     store = inputs.store_from(arguments)
     sources = inputs.sources_from(arguments, definition)
+    store.sweep(time.time())
     found = inputs.relock_if_vanished(
         arguments.folder,
         store,

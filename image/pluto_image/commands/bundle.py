@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pluto_image import inputs, progress
 from pluto_image.errors import UnavailableError
-from pluto_measure.command import Result
+from pluto_measure.command import Result, counted
 from pluto_measure.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> Result:
     evidence = inputs.read_evidence(arguments.folder, lock)
     size = bundle.write(arguments.out, lock, evidence, (one.sha256 for one in files), store)
     document: dict[str, object] = {"bundle": str(arguments.out), "files": len(files), "size": size, "lock": lock.digest}
-    return Result(document, f"{arguments.out}: {len(files)} inputs, {size} bytes\n")
+    return Result(document, f"{arguments.out}: {counted(len(files), 'input')}, {size} bytes\n")
 
 
 def _provide_derived(definition: Definition, lock: Lock, store: Store, sources: Sources, offline: bool) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pluto_image import inputs, progress
-from pluto_measure.command import Result
+from pluto_measure.command import Result, counted
 
 _DESCRIPTION = """
 Bring every file that DIR/lock.json names into the store: from the bundle, a project store, the snapshot archive or
@@ -51,6 +51,6 @@ def run(arguments: argparse.Namespace) -> Result:
         "files": len(files),
         "moved": [{"name": one.name, "old": one.old, "new": one.new} for one in found.moved],
     }
-    text = f"{len(files)} inputs of {found.lock_path} are in {store.root}\n"
+    text = f"{store.root} holds {counted(len(files), 'input')} of {found.lock_path}\n"
     notes = [f"locked files are gone, so a new lock was made: {one}" for one in found.moved]
     return Result(document, text, notes=tuple(notes))

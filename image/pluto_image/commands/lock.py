@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pluto_image import definition as definitions
 from pluto_image import inputs, progress
 from pluto_image.lockfile import Lock
-from pluto_measure.command import Result
+from pluto_measure.command import Result, counted
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition
@@ -59,7 +59,8 @@ def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) ->
     evidence = inputs.read_evidence(arguments.folder, lock)
     fetch.ensure(index_files(lock), store, inputs.sources_from(arguments, definition), offline=arguments.offline)
     count = locks.check_evidence(definition, lock, arguments.folder / definitions.KEYS, evidence, store)
-    text = f"{arguments.folder / definitions.LOCK}: {count} packages proven by signed release files, nothing changed\n"
+    proven = counted(count, "package")
+    text = f"{arguments.folder / definitions.LOCK}: {proven} proven by signed release files, nothing changed\n"
     return Result({"lock": lock.digest, "changed": False, "proven": count}, text)
 
 
@@ -97,7 +98,9 @@ def _report(path: Path, made: Locked, old: Lock | None) -> Result:
         "scripts": [{"package": package, "script": script} for package, script in made.script_changes],
         "waived": [{"package": one.package, "wants": one.group, "excluded": one.excluded} for one in made.waived],
     }
-    lines = [f"{path}: {len(lock.image)} packages for the image, {len(lock.tools)} for the tools, {size} bytes"]
+    lines = [
+        f"{path}: {counted(len(lock.image), 'package')} for the image, {len(lock.tools)} for the tools, {size} bytes"
+    ]
     lines += [f"  {one}" for one in moved]
     lines += [f"  changed script: {package} {script}" for package, script in made.script_changes]
     notes = list(made.notes)

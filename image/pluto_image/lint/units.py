@@ -9,7 +9,11 @@ from typing import Final
 from pluto_image.lint.tree import resolve
 from pluto_image.tree import Entry, Kind
 
-_FOLDERS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+# systemd.unit(5), "System Unit Search Path".
+_FOLDERS: Final = (
+    "etc/systemd/system", "etc/systemd/system.attached", "etc/systemd/system.control", "run/systemd/system",
+    "usr/local/lib/systemd/system", "usr/lib/systemd/system",
+)  # fmt: skip
 _LISTENING: Final = ("Stream", "Datagram", "SequentialPacket", "FIFO", "Special", "Netlink", "MessageQueue")
 _LISTEN: Final = frozenset(f"Listen{kind}" for kind in _LISTENING)
 _EXEC: Final = frozenset({"ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "ExecCondition"})
@@ -27,10 +31,14 @@ def check(entries: Sequence[Entry], *, enabled: Collection[str], listen: Collect
     by_path = {entry.path: entry for entry in entries}
     units = {path: entry for path, entry in by_path.items() if posixpath.dirname(path) in _FOLDERS}
     known = {posixpath.basename(path) for path in units}
-    for path in by_path:
-        folder = posixpath.basename(posixpath.dirname(path))
-        if path.startswith(_FOLDERS) and folder.endswith((".wants", ".requires", ".upholds")):
-            yield from _wanted(f"{folder}/{posixpath.basename(path)}", enabled, known)
+    for path, entry in by_path.items():
+        folder, name = posixpath.basename(posixpath.dirname(path)), posixpath.basename(path)
+        if posixpath.dirname(posixpath.dirname(path)) not in _FOLDERS:
+            continue
+        if folder.endswith((".wants", ".requires", ".upholds")):
+            yield from _wanted(f"{folder}/{name}", enabled, known)
+        elif folder.endswith(".d") and entry.kind is Kind.FILE:  # a drop-in can do all that a unit can
+            yield from _unit(f"{folder}/{name}", entry, by_path, listen)
     for path, entry in sorted(units.items()):
         name = posixpath.basename(path)
         if entry.kind is Kind.SYMLINK:

@@ -12,11 +12,12 @@ from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, Profile, measure
-from pluto_measure.platform import BOOTS, KINDS, Platform, SecureBoot, parse_size
+from pluto_measure.platform import BOOTS, KINDS, Platform, SecureBoot, parse_profile, parse_size
 from pluto_measure.predict.events import BANKS
 from pluto_measure.replay import Registers, registers_json
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
+_PLATFORMS: Final = "image/notary/platforms.toml"  # of the checkout that one stands in
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -30,7 +31,15 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     sub.add_argument("launch", metavar="LAUNCH", type=Path, help="launch.json of the build, or the folder it lies in")
     machine = sub.add_mutually_exclusive_group(required=True)
     machine.add_argument("--platform", choices=KINDS, help="the kind of machine, with defaults for the rest")
+    machine.add_argument("--profile", metavar="ID", help="the machine of this name in --platforms")
     machine.add_argument("--platform-file", metavar="FILE", type=Path, help="a platform file (JSON)")
+    sub.add_argument(
+        "--platforms",
+        metavar="FILE",
+        type=Path,
+        default=Path(_PLATFORMS),
+        help=f"machines by name, a TOML file whose paths are relative to LAUNCH's folder (default: {_PLATFORMS})",
+    )
     sub.add_argument("--boot", choices=BOOTS, help="started by -kernel or from the disk (default: uki-kernel)")
     sub.add_argument("--cpus", type=int, metavar="N", help="vCPUs; recorded in the inputs")
     sub.add_argument("--memory", metavar="SIZE", help="memory, such as 1G; recorded in the inputs")
@@ -52,7 +61,7 @@ def predict(arguments: argparse.Namespace) -> Result:
     if path.is_dir():
         path = path / "launch.json"
     launch = Launch.parse(files.read(path, what="launch.json", limit=_JSON_LIMIT))
-    measurements = measure(launch, _platform(arguments), arguments.id)
+    measurements = measure(launch, _platform(arguments, path.parent), arguments.id or arguments.profile)
     notes: tuple[str, ...] = ()
     if arguments.measurements is not None:
         files.write(arguments.measurements, measurements.to_text())
@@ -72,15 +81,8 @@ def known_registers(profile: Profile) -> Registers:
     return known
 
 
-def _platform(arguments: argparse.Namespace) -> Platform:
-    base = Platform()
-    if arguments.platform_file is not None:
-        folder = arguments.platform_file.parent
-
-        def named(name: str) -> bytes:
-            return files.read(folder / name, what="platform file's input")
-
-        base = Platform.parse(files.read(arguments.platform_file, what="platform file", limit=_JSON_LIMIT), named)
+def _platform(arguments: argparse.Namespace, dist: Path) -> Platform:
+    base = _named_platform(arguments, dist)
     secure_boot = base.secure_boot if arguments.secure_boot is None else SecureBoot(arguments.secure_boot)
     firmware = base.firmware
     if arguments.firmware is not None:
@@ -99,6 +101,20 @@ def _platform(arguments: argparse.Namespace) -> Platform:
         )
     except FormatError as error:
         raise UsageError(str(error)) from error
+
+
+def _named_platform(arguments: argparse.Namespace, dist: Path) -> Platform:
+    folder = dist if arguments.platform_file is None else arguments.platform_file.parent
+
+    def named(name: str) -> bytes:
+        return files.read(folder / name, what="platform file's input")
+
+    if arguments.profile is not None:
+        text = files.read(arguments.platforms, what="platforms.toml", limit=_JSON_LIMIT)
+        return parse_profile(text, arguments.profile, named)
+    if arguments.platform_file is not None:
+        return Platform.parse(files.read(arguments.platform_file, what="platform file", limit=_JSON_LIMIT), named)
+    return Platform()
 
 
 def _document(measurements: Measurements, profile: Profile) -> dict[str, object]:

@@ -1,34 +1,9 @@
-"""Small PE images and kernel modules made by tests."""
+"""Small kernel modules, made field by field. For tests alone."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-
-_ALIGNMENT, _FILE_ALIGNMENT = 0x1000, 0x200
-
-
-def pe(sections: Mapping[str, bytes], *, headers_size: int = 0x600, nx: bool = True, signed: bool = False) -> bytes:
-    """A PE32+ EFI application with these sections (name, content), laid out as systemd's stub is."""
-    optional = bytearray(112 + 16 * 8)
-    names, raw, table, body = len(sections), headers_size, b"", b""
-    address = _ALIGNMENT
-    for name, content in sections.items():
-        size = len(content) + -len(content) % _FILE_ALIGNMENT
-        table += struct.pack("<8sIIIIIIHHI", name.encode(), len(content), address, size, raw, 0, 0, 0, 0, 0x40000040)
-        body += content.ljust(size, b"\0")
-        raw, address = raw + size, address + len(content)
-        address += -address % _ALIGNMENT
-    struct.pack_into("<HBBIII", optional, 0, 0x20B, 0, 0, 0, 0x100, 0)
-    struct.pack_into("<II", optional, 16, _ALIGNMENT, _ALIGNMENT)
-    struct.pack_into("<QII", optional, 24, 0x140000000, _ALIGNMENT, _FILE_ALIGNMENT)
-    struct.pack_into("<IIIHH", optional, 56, address, headers_size, 0x1234, 10, 0x100 if nx else 0)
-    struct.pack_into("<I", optional, 108, 16)
-    if signed:
-        struct.pack_into("<II", optional, 144, raw, 8)
-    coff = struct.pack("<HHIIIHH", 0x8664, names, 0, 0, 0, len(optional), 0x22E)
-    head = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + b"PE\0\0" + coff + bytes(optional) + table
-    return head.ljust(headers_size, b"\0") + body
+from collections.abc import Sequence
 
 
 def module(
