@@ -45,7 +45,7 @@ os.closerange(100, 100 + len(high))
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=sys.argv[2])
 code = f"import pathlib, pluto_notary.fetch_config as f; f.DIGEST_FILE = pathlib.Path({sys.argv[3]!r}); " \\
     "import sys; from pluto_notary.evidence.__main__ import main; sys.exit(main())"
-os.execv(sys.executable, [sys.executable, "-B", "-c", code])
+os.execv(sys.argv[4], [sys.argv[4], "-B", "-c", code])
 """
 
 
@@ -104,7 +104,7 @@ def helper(emulator: socket.socket, tmp_path: Path) -> Iterator[Path]:
         listener.bind(str(tmp_path / "evidence.sock"))
         listener.listen()
         handed = [listener.fileno(), emulator.fileno(), log.fileno()]
-        words = [",".join(map(str, handed)), "evidence:tpm:log", str(tmp_path / "config.digest")]
+        words = [",".join(map(str, handed)), "evidence:tpm:log", str(tmp_path / "config.digest"), sys.executable]
         command = [sys.executable, "-B", "-c", STARTER, *words]
         with subprocess.Popen(command, pass_fds=handed, env=environment, stdout=output) as process:
             yield tmp_path
