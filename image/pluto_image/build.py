@@ -19,8 +19,8 @@ from typing import Final
 
 from pluto_image import bytecode, compress, cpio, disk, lint, source_tree, uki
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Derived, Lock, Package
-from pluto_image.recipe import identity, kernel, model, packages, root, tables
+from pluto_image.lockfile import Derived, Lock, Package, Wheel
+from pluto_image.recipe import identity, kernel, model, packages, root, tables, wheels
 from pluto_image.recipe.packages import Taken
 from pluto_image.recipe.patterns import matches
 from pluto_image.source_tree import SourceTree
@@ -79,7 +79,12 @@ def build_image(
     parts = assemble(recipe, lock, store, source, flavour, identifier)
     say("checking the root")
     lint.check(
-        recipe, parts.entries, parts.command_line, flavour=flavour, packages={package.name for package in lock.image}
+        recipe,
+        parts.entries,
+        parts.command_line,
+        flavour=flavour,
+        packages={package.name for package in lock.image},
+        wheels={wheel.name for wheel in lock.wheels},
     )
     say("compressing")
     initrd = compress.zstd(cpio.newc(parts.entries, definition.epoch))
@@ -124,6 +129,7 @@ def assemble(
 ) -> Assembled:
     """Everything that the UKI holds, from locked bytes."""
     packages.check_packages(recipe, (package.name for package in lock.image))
+    wheels.check_wheels(recipe.files.wheels, (wheel.name for wheel in lock.wheels))
     taken, firmware = _unpack(recipe, lock, store)
     everything = [entry for item in taken.values() for entry in item.kernel]
     image = [entry for entry in everything if matches(recipe.kernel.image, entry.path)]
@@ -140,6 +146,8 @@ def assemble(
         found = [entry for item in taken.values() for entry in item.certificates]
         tree.add([root.certificate_bundle(recipe.files.certificates, found)])
     tree.add(root.source_entries(recipe.files, source.files, f"{source.definition}/{recipe.files.rootfs}"))
+    for wheel in lock.wheels:
+        tree.add(wheels.take(recipe.files.wheels, wheel.name, _stored(wheel, store)))
     if recipe.files.byte_code is not None:
         _lay_byte_code(recipe.files.byte_code, tree, lock, store)
     stub = [entry for item in taken.values() for entry in item.stub]
@@ -210,9 +218,7 @@ def _unpack(recipe: model.Recipe, lock: Lock, store: Store) -> tuple[Mapping[str
     firmware = _only(lock.tools, recipe.firmware)
 
     def one(package: Package) -> Taken | bytes:
-        data = store.get(package.sha256)
-        if data is None:
-            raise SourceError(f"{package.name} {package.version} is not in the store")
+        data = _stored(package, store)
         if package is firmware:
             return packages.one_file(data, recipe.firmware)
         return packages.take(recipe, package.name, data)
@@ -225,6 +231,13 @@ def _unpack(recipe: model.Recipe, lock: Lock, store: Store) -> tuple[Mapping[str
     _version(lock.tools, recipe.firmware)
     taken = {name: item for name, item in sorted(results.items()) if isinstance(item, Taken)}
     return taken, blob if isinstance(blob, bytes) else b""
+
+
+def _stored(item: Package | Wheel, store: Store) -> bytes:
+    data = store.get(item.sha256)
+    if data is None:
+        raise SourceError(f"{item.name} {item.version} is not in the store")
+    return data
 
 
 def _only(locked: Sequence[Package], blob: model.Blob) -> Package:

@@ -6,8 +6,10 @@ asked for, since commands that need no network must start quickly.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 16
 _REDIRECTS: Final = 5
+_GRACE: Final = 0.2  # seconds in which a download finds out by itself that its time is over, and says more
 _BUSY: Final = (429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Patience in seconds (`total`: for one file) and attempts per URL."""
+    """Patience in seconds (`total`: for one file, all attempts together) and attempts per URL."""
 
     connect: float = 5.0
     read: float = 15.0
@@ -59,25 +62,47 @@ def get(
     accept: Callable[[bytes], bool] = lambda _: True,
 ) -> bytes:
     """The content of `url`, at most `limit` bytes, that `accept` takes. Raises SourceFailedError."""
+    deadline = time.monotonic() + limits.total
     with using or session() as one:
         for attempt in range(1, limits.attempts + 1):
             try:
-                data = _once(one, url, limit, limits)
+                data = _once(one, url, limit, limits, deadline)
                 if not accept(data):
                     raise SourceFailedError(url, f"wrong content ({len(data)} bytes)")
                 return data
             except SourceFailedError as error:
-                if not error.retry or attempt == limits.attempts:
+                if not error.retry or attempt == limits.attempts or time.monotonic() > deadline:
                     raise
             time.sleep(limits.pause * attempt)
     raise SourceFailedError(url, "no attempt is allowed")
 
 
-def _once(using: requests.Session, url: str, limit: int, limits: Limits) -> bytes:
+def _once(using: requests.Session, url: str, limit: int, limits: Limits, deadline: float) -> bytes:
+    """`_read` in a thread of its own, which is left behind at the deadline.
+
+    Time-outs of the library hold for one read of a socket: names that do not resolve, handshakes and headers that come
+    byte by byte end at no deadline of ours. The thread ends with its connection, and a daemon's ends with the process;
+    the host counts as down, so at most one per worker is left behind.
+    """
+    answer: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(_read(using, url, limit, limits, deadline))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="pluto-download", daemon=True).start()
+    try:
+        return answer.result(max(0.0, deadline - time.monotonic()) + _GRACE)
+    except TimeoutError as error:
+        raise SourceFailedError(url, f"not done after {limits.total:g} s", down=True) from error
+
+
+def _read(using: requests.Session, url: str, limit: int, limits: Limits, deadline: float) -> bytes:
     import requests
     import urllib3
 
-    deadline = time.monotonic() + limits.total
     try:
         with using.get(url, stream=True, timeout=(limits.connect, limits.read)) as response:
             _check_head(response, url, limit)

@@ -143,6 +143,7 @@ class _Run:
             except SourceFailedError as error:
                 tried.append(str(error))
                 if error.down:
+                    vars(self._local).pop("session", None)  # a thread may have been left behind in it
                     self._down[host] = str(error)
                 continue
             self._report(item, host)

@@ -19,7 +19,7 @@ class Entry:
     """One path of the root: relative, no leading slash, no `.` or `..`, merged-/usr already applied.
 
     `mode` holds permission bits only; `data` is a file's content or a link's target; `origin` names the package
-    ("package:NAME") or the recipe line ("recipe:WHAT") that accounts for the entry.
+    ("package:NAME"), the wheel ("wheel:NAME") or the recipe line ("recipe:WHAT") that accounts for the entry.
     """
 
     path: str

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Self
 
 from pluto_measure.errors import FormatError
+from pluto_measure.record import record
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final, Self
 
 # Hash algorithms of event logs and PCR banks: TCG Algorithm Registry, table 3. Value: identifier, size in bytes.
 ALGORITHMS: Final[dict[str, tuple[int, int]]] = {
@@ -24,7 +27,7 @@ def digest(algorithm: str, data: bytes) -> bytes:
     return hashlib.new(algorithm, data, usedforsecurity=algorithm != "sha1").digest()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Digests:
     """One content in both algorithms: 32 and 48 bytes. In JSON: {"sha256": hex, "sha384": hex}."""
 

@@ -7,7 +7,9 @@ Exit codes: 0 done or accepted, 1 our bug, 2 usage, 3 malformed input, 4 not aut
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class PlutoError(Exception):

@@ -1,57 +1,58 @@
-"""Evidence as it travels: the binding rule, the claims and the envelope. Pure; nothing here is verified yet.
+"""Evidence as it travels: the claims and the envelope. Pure; nothing here is verified yet.
 
 The trust domain builds an envelope, the verifier parses it. Formats: docs/formats/evidence.md. The server's import
-closure contains this module, so it stands on the standard library alone.
+closure contains this module, so it stands on the standard library alone. `pluto_measure.binding` has the binding rule.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from pluto_measure.binding import (
+    BANKS,
+    NONCE_BYTES,
+    PURPOSES,
+    REGISTERS,
+    TAG,
+    VERSION,
+    TpmQuote,
+    binding,
+    parse_nonce,
+    tpm_extra_data,
+)
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
-from pluto_measure.formats.strict_json import Fields, loads, pretty, unhex
+from pluto_measure.formats.strict_json import Fields, loads, pretty
+from pluto_measure.record import record
 
-TAG: Final = b"pluto-tee/v2"
-VERSION: Final = 1
-BANKS: Final = ("sha256", "sha384")  # the banks that a quote covers, in the order of its selection
-REGISTERS: Final = tuple(f"pcr{index}" for index in range(24))
-NONCE_BYTES: Final = range(1, 65)
+__all__ = [
+    "BANKS",
+    "ENVELOPE_LIMIT",
+    "NONCE_BYTES",
+    "PURPOSES",
+    "REGISTERS",
+    "TAG",
+    "VERSION",
+    "Claims",
+    "Envelope",
+    "Registers",
+    "TpmQuote",
+    "binding",
+    "format_time",
+    "parse_nonce",
+    "parse_time",
+    "tpm_extra_data",
+]
+
+Registers = Mapping[str, Mapping[str, bytes]]  # bank ("sha256") to register ("pcr4") to value
 ENVELOPE_LIMIT: Final = 4 * 1024 * 1024  # bytes of JSON; a genuine one is about 100 KiB
 
-# What evidence is for, and the fields that its binding hashes, in order.
-PURPOSES: Final[dict[str, tuple[str, ...]]] = {
-    "channel": ("channelKey", "configDigest", "epoch", "outerKeyDigest"),
-    "session": ("ekm", "nonce", "channelKey", "configDigest"),
-    "key": ("statementKey", "configDigest"),
-    "node": ("nonce", "configDigest", "outerKeyDigest"),
-    "cluster": ("ekm", "clientNonce", "serverNonce", "clientRole", "serverRole", "configDigest"),
-}
 
-
-def binding(purpose: str, fields: Sequence[bytes]) -> bytes:
-    """B: 64 bytes that tie evidence to its purpose. ValueError if the purpose or the number of fields is not ours.
-
-    SHA-512(TAG, u32 big-endian length and purpose, u32 big-endian length and field for each field).
-    """
-    if len(fields) != len(PURPOSES.get(purpose, ())) or not fields:
-        raise ValueError(f"purpose {purpose!r} does not have {len(fields)} fields")
-    parts = [purpose.encode(), *fields]
-    return hashlib.sha512(TAG + b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
-
-
-def tpm_extra_data(bound: bytes) -> bytes:
-    """What a TPM quote carries in extraData for a binding B: SHA-256(B), 32 bytes."""
-    return hashlib.sha256(bound).digest()
-
-
-@dataclass(frozen=True, slots=True)
+@record
 class Claims:
     """What the machine says of itself for the purpose `node`. All but `build_id` enter the binding."""
 
@@ -90,19 +91,7 @@ class Claims:
         }
 
 
-Registers = Mapping[str, Mapping[str, bytes]]  # bank ("sha256") to register ("pcr4") to value
-
-
-@dataclass(frozen=True, slots=True)
-class TpmQuote:
-    """TPMS_ATTEST, TPMT_SIGNATURE as bytes, and the register values that the quote's digest is said to cover."""
-
-    attest: bytes
-    signature: bytes
-    registers: Registers
-
-
-@dataclass(frozen=True, slots=True)
+@record
 class Envelope:
     """One piece of TPM evidence with all that is needed to judge it. Parsed, not verified."""
 
@@ -167,13 +156,6 @@ class Envelope:
 
     def to_text(self) -> str:
         return pretty(self.to_json())
-
-
-def parse_nonce(text: str) -> bytes:
-    """A caller's nonce: 1 to 64 bytes in lower-case hex. FormatError."""
-    if len(text) // 2 not in NONCE_BYTES:
-        raise FormatError("nonce", f"must be {NONCE_BYTES[0]} to {NONCE_BYTES[-1]} bytes in hex")
-    return unhex(text, len(text) // 2, what="nonce")
 
 
 def parse_time(text: str, *, what: str) -> datetime:

@@ -13,11 +13,12 @@ import os
 import ssl
 from base64 import encodebytes
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from pluto_measure.record import record
 
 NAME: Final = "pluto-notary"
 _SEQUENCE, _SET, _INTEGER, _BITS, _OCTETS, _OID, _UTF8 = 0x30, 0x31, 0x02, 0x03, 0x04, 0x06, 0x0C
@@ -29,7 +30,7 @@ _COMMON_NAME: Final = bytes.fromhex("550403")  # 2.5.4.3
 _ALT_NAME: Final = bytes.fromhex("551d11")  # 2.5.29.17
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OuterIdentity:
     """What ends the outer TLS. `key_pem` is secret."""
 

@@ -10,22 +10,23 @@ spelled exactly so is refused: one configuration has one digest. Format: docs/fo
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass
-from typing import Final
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.reader import Reader
-from pluto_measure.formats.strict_json import Fields, canonical, loads
+from pluto_measure.record import record
 from pluto_notary.errors import ConfigError
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from typing import Final
 
 VERSION: Final = 1
 DISK_SIZE: Final = 32 * 1024  # bytes, always: an empty configuration has a disk too, since the disk moves RTMR[0]
 LARGEST_PAYLOAD: Final = 16 * 1024  # bytes
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuntimeConfiguration:
     """What the operator may choose. `deployment` is a label for people (a DNS label); None when nothing was given."""
 
@@ -35,6 +36,8 @@ class RuntimeConfiguration:
 
 def encode_payload(*, deployment: str) -> bytes:
     """The payload that says so. ConfigError for a label that the notary would refuse."""
+    from pluto_measure.formats.strict_json import canonical  # as in parse_payload
+
     payload = canonical({"version": VERSION, "deployment": deployment})
     parse_payload(payload)
     return payload
@@ -67,6 +70,9 @@ def parse_payload(payload: bytes) -> RuntimeConfiguration:
     digest = hashlib.sha256(payload).digest()
     if not payload:
         return RuntimeConfiguration(None, digest)
+    # Loaded here, because most machines have an empty configuration, and start without a JSON parser.
+    from pluto_measure.formats.strict_json import Fields
+
     value = _canonical_value(payload)
     try:
         fields = Fields(value, what="run-time configuration")
@@ -77,12 +83,19 @@ def parse_payload(payload: bytes) -> RuntimeConfiguration:
         raise ConfigError("schema", error.problem) from error
     if version != VERSION:
         raise ConfigError("schema", f"version {version} is not known")
-    if not _LABEL.fullmatch(deployment):
+    if not _is_label(deployment):
         raise ConfigError("schema", "deployment must be 1 to 63 of a-z, 0-9 and inner hyphens")
     return RuntimeConfiguration(deployment, digest)
 
 
+def _is_label(text: str) -> bool:
+    letters = 0 < len(text) <= 63 and _LABEL_LETTERS.issuperset(text)
+    return letters and not text.startswith("-") and not text.endswith("-")
+
+
 def _canonical_value(payload: bytes) -> object:
+    from pluto_measure.formats.strict_json import canonical, loads  # as in parse_payload
+
     try:
         value: object = loads(payload, what="run-time configuration", limit=LARGEST_PAYLOAD)
         spelled = canonical(value)

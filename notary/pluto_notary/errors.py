@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pluto_measure.errors import FormatError, SourceError
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from typing import Final
 
 # Why there is no evidence. The only words about it that leave the trust domain.
 EVIDENCE_CODES: Final = ("request", "busy", "config", "device", "unavailable")

@@ -7,23 +7,23 @@ notary: an unread configuration must not look like an empty one.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
-from pluto_notary import __version__, config
+from pluto_notary import __version__, config, places
 from pluto_notary.errors import ConfigError
 from pluto_notary.serial import EventWriter, standard_output
 
-SERIAL: Final = "pluto-config"  # the serial number of the virtio disk
-DIRECTORY: Final = Path("/run/pluto/config")  # made by the unit
-CONFIG_FILE: Final = DIRECTORY / "config.json"  # the payload, empty if the configuration is empty
-DIGEST_FILE: Final = DIRECTORY / "config.digest"  # SHA-256 of the payload in hex, and a line end
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
-_DISK_NAME: Final = re.compile(r"vd[a-z]{1,3}")
+    Folder = str | os.PathLike[str]
+
+SERIAL: Final = "pluto-config"  # the serial number of the virtio disk
+
+_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
 _WAIT_SECONDS: Final = 30.0  # the driver is a module, and loads while we wait
 _POLL_SECONDS: Final = 0.05
 
@@ -34,12 +34,12 @@ def main() -> int:
     events.emit("started", component="config", version=__version__)
     return fetch(
         events,
-        read=lambda: read_disk(Path("/sys/block"), Path("/dev"), clock=time.monotonic, sleep=time.sleep),
-        directory=DIRECTORY,
+        read=lambda: read_disk("/sys/block", "/dev", clock=time.monotonic, sleep=time.sleep),
+        directory=places.CONFIG_DIRECTORY,
     )
 
 
-def fetch(events: EventWriter, *, read: Callable[[], bytes], directory: Path) -> int:
+def fetch(events: EventWriter, *, read: Callable[[], bytes], directory: Folder) -> int:
     """What `main` does, with the disk and the directory given."""
     try:
         payload = config.decode_config_disk(read())
@@ -48,13 +48,15 @@ def fetch(events: EventWriter, *, read: Callable[[], bytes], directory: Path) ->
         events.emit("config-refused", reason=error.reason)
         sys.stderr.write(f"pluto-config: error: {error}\n")
         return error.exit_code
-    _write(directory / DIGEST_FILE.name, f"{accepted.digest.hex()}\n".encode())
-    _write(directory / CONFIG_FILE.name, payload)  # last: the notary waits for it
+    _write(directory, places.DIGEST_FILE, f"{accepted.digest.hex()}\n".encode())
+    _write(directory, places.CONFIG_FILE, payload)  # last: the notary waits for it
     events.emit("config-accepted", digest=accepted.digest.hex())
     return 0
 
 
-def read_disk(blocks: Path, devices: Path, *, clock: Callable[[], float], sleep: Callable[[float], object]) -> bytes:
+def read_disk(
+    blocks: Folder, devices: Folder, *, clock: Callable[[], float], sleep: Callable[[float], object]
+) -> bytes:
     """The bytes of the one disk with our serial number, waited for. ConfigError: absent, ambiguous, unreadable, size.
 
     `blocks` is /sys/block, `devices` is /dev. A device node may be closed to us until udev has seen it.
@@ -67,7 +69,7 @@ def read_disk(blocks: Path, devices: Path, *, clock: Callable[[], float], sleep:
             raise ConfigError("ambiguous", f"disks {', '.join(names)} all have the serial number {SERIAL}")
         if names:
             try:
-                return _read_device(devices / names[0])
+                return _read_device(os.path.join(devices, names[0]))
             except OSError as error:
                 problem = ConfigError("unreadable", f"{names[0]}: {error.strerror}")
         if clock() >= deadline:
@@ -75,35 +77,43 @@ def read_disk(blocks: Path, devices: Path, *, clock: Callable[[], float], sleep:
         sleep(_POLL_SECONDS)
 
 
-def find_disks(blocks: Path) -> list[str]:
+def find_disks(blocks: Folder) -> list[str]:
     """Names of the virtio disks with our serial number."""
-    found = []
-    for entry in sorted(os.listdir(blocks)) if blocks.is_dir() else []:  # noqa: PTH208  sysfs names are plain text
-        if _DISK_NAME.fullmatch(entry) and _serial(blocks / entry) == SERIAL:
-            found.append(entry)
-    return found
-
-
-def _serial(entry: Path) -> str | None:
     try:
-        return (entry / "serial").read_text("ascii", errors="replace").strip("\n\0 ")
+        entries = sorted(os.listdir(blocks))
+    except (FileNotFoundError, NotADirectoryError):  # no block device yet
+        return []
+    return [entry for entry in entries if _is_disk_name(entry) and _serial(blocks, entry) == SERIAL]
+
+
+def _is_disk_name(entry: str) -> bool:
+    """vda to vdz, vdaa to vdzz, vdaaa to vdzzz."""
+    return entry.startswith("vd") and 3 <= len(entry) <= 5 and _LETTERS.issuperset(entry)
+
+
+def _serial(blocks: Folder, entry: str) -> str | None:
+    try:
+        with open(os.path.join(blocks, entry, "serial"), encoding="ascii", errors="replace") as file:
+            return file.read().strip("\n\0 ")
     except OSError:  # a disk without a serial number, or one that is just going away
         return None
 
 
-def _read_device(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as device:
+def _read_device(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as device:
         data = b""
         while len(data) <= config.DISK_SIZE and (piece := device.read(config.DISK_SIZE + 1 - len(data))):
             data += piece
     return data
 
 
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content)
-    temporary.chmod(0o444)
-    temporary.rename(path)
+def _write(directory: Folder, place: str, content: bytes) -> None:
+    name = os.path.basename(place)
+    temporary = os.path.join(directory, f".{name}.new")
+    with open(temporary, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o444)
+    os.rename(temporary, os.path.join(directory, name))
 
 
 if __name__ == "__main__":

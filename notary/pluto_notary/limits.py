@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pluto_measure.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """Bounds of the HTTPS server. Sizes in bytes, times in seconds, rates per second."""
 

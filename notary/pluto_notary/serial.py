@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Final
 
 from pluto_notary.events import LIMITED, Event
 from pluto_notary.limits import TokenBucket
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 _KMSG: Final = os.makedev(1, 11) if hasattr(os, "makedev") else -1
 # Facility "daemon", level "alert": reaches the console whatever log level the command line sets.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from typing import Final
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import unhex
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 _FIRST_FD: Final = 3  # sd_listen_fds(3)
 OS_RELEASE: Final = "/usr/lib/os-release"

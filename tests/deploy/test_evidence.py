@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +14,7 @@ from pluto_deploy.local import evidence
 from pluto_deploy.local.evidence import NotAttestedError, NotAuthenticError, Seen, fetch, local_policy
 from pluto_measure.errors import SourceError
 from pluto_measure.findings import Finding
+from pluto_measure.record import replace
 from pluto_notary.certificate import make_identity, server_context
 from simulators import tpm_quotes
 

@@ -173,6 +173,26 @@ def test_content_coding_is_never_undone(tmp_path: Path) -> None:
         assert download.get(f"{mirror.url}/x", limit=22, limits=QUICK) == b"\x1f\x8b" + bytes(20)
 
 
+def test_headers_that_come_byte_by_byte_do_not_outlast_the_deadline() -> None:
+    with serving({"x": b"data"}, {"x": Misbehaviour.DRIP_HEAD}) as mirror:
+        began = time.monotonic()
+        with pytest.raises(SourceFailedError, match="not done after 1 s") as failed:
+            download.get(f"{mirror.url}/x", limit=4, limits=QUICK)
+        assert time.monotonic() - began < 2
+    assert failed.value.down
+
+
+def test_attempts_share_one_deadline() -> None:
+    """Each attempt breaks off at once; the next one finds that the time for the file is over."""
+    limits = Limits(connect=1, read=1, total=0.5, attempts=100, pause=0.2)
+    with serving({"x": b"data"}, {"x": Misbehaviour.CUT}) as mirror:
+        began = time.monotonic()
+        with pytest.raises(SourceFailedError):
+            download.get(f"{mirror.url}/x", limit=4, limits=limits)
+        assert time.monotonic() - began < 3
+    assert len(mirror.asked) < 10
+
+
 def test_a_file_of_unknown_hash_is_limited_in_size() -> None:
     with serving({"x": bytes(100)}) as mirror:
         assert download.get(f"{mirror.url}/x", limit=100, limits=QUICK) == bytes(100)

@@ -14,6 +14,7 @@ from pluto_measure.appraise import Appraisal, verify_evidence
 from pluto_measure.errors import FormatError
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
+from pluto_measure.record import replace
 from simulators.policies import POLICY
 from simulators.tpm_quotes import AK_USAGE, BOOT, NOW, Machine, certificate, ecc_key, reference_of
 
@@ -81,9 +82,7 @@ def test_a_pinned_chain_vouches_for_the_tpm() -> None:
 
 def test_evidence_that_is_not_authentic_gives_neither_registers_nor_claims() -> None:
     envelope = machine().evidence(NONCE)
-    forged = dataclasses.replace(
-        envelope, quote=dataclasses.replace(envelope.quote, signature=b"\0\x18\0\x0b\0\1r\0\1s")
-    )
+    forged = replace(envelope, quote=replace(envelope.quote, signature=b"\0\x18\0\x0b\0\1r\0\1s"))
     appraisal = verify_evidence(forged.to_text(), [REFERENCE], POLICY, NOW, NONCE, bytes(range(32)))
     assert (appraisal.accepted, appraisal.authentic, appraisal.exit_code) == (False, False, 4)
     assert (appraisal.claims, appraisal.registers, appraisal.profile) == (None, {}, None)

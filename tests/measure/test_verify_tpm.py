@@ -13,6 +13,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope, TpmQuote, tpm_extra_data
 from pluto_measure.findings import NotAuthentic
 from pluto_measure.formats import tpm
+from pluto_measure.record import replace
 from pluto_measure.verify import VerifiedTpmQuote, verify_tpm
 from simulators.tpm_quotes import (
     AK_ATTRIBUTES,
@@ -51,7 +52,7 @@ def failed(envelope: Envelope) -> list[str]:
 
 
 def with_quote(**changes: Any) -> Envelope:
-    return dataclasses.replace(GENUINE, quote=dataclasses.replace(GENUINE.quote, **changes))
+    return replace(GENUINE, quote=replace(GENUINE.quote, **changes))
 
 
 def made(
@@ -66,7 +67,7 @@ def made(
     registers = registers_of(Machine().events)
     attest = change(attest_of(public, registers, tpm_extra_data(GENUINE.claims.binding()))).marshal()
     quote = TpmQuote(attest, sign(key, attest, algorithm), registers)
-    return dataclasses.replace(GENUINE, quote=quote, ak_public=public.marshal())
+    return replace(GENUINE, quote=quote, ak_public=public.marshal())
 
 
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)], ids=["ecc", "rsa"])
@@ -101,7 +102,7 @@ def test_every_single_bit_flip_of_the_key_is_refused() -> None:
         for bit in range(8):
             changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
             with pytest.raises((FormatError, NotAuthentic)):
-                verify_tpm(dataclasses.replace(GENUINE, ak_public=changed), at=NOW)
+                verify_tpm(replace(GENUINE, ak_public=changed), at=NOW)
 
 
 @pytest.mark.parametrize("bank", ["sha256", "sha384"])
@@ -115,8 +116,8 @@ def test_a_register_value_that_was_not_quoted_is_refused(bank: str, register: st
 @pytest.mark.parametrize("claim", ["nonce", "config_digest", "outer_key_digest"])
 def test_claims_that_were_not_quoted_are_refused(claim: str) -> None:
     changes: dict[str, Any] = {claim: b"\x07" * 32}
-    claims = dataclasses.replace(GENUINE.claims, **changes)
-    assert failed(dataclasses.replace(GENUINE, claims=claims)) == ["binding.extra_data"]
+    claims = replace(GENUINE.claims, **changes)
+    assert failed(replace(GENUINE, claims=claims)) == ["binding.extra_data"]
 
 
 def test_a_signature_by_another_key_is_refused() -> None:
@@ -125,7 +126,7 @@ def test_a_signature_by_another_key_is_refused() -> None:
 
 def test_a_quote_that_names_another_signer_is_refused() -> None:
     other = tpm.qualified_name(tpm.RH_OWNER, public_of(ecc_key()))
-    envelope = made(change=lambda attest: dataclasses.replace(attest, qualified_signer=other))
+    envelope = made(change=lambda attest: replace(attest, qualified_signer=other))
     assert failed(envelope) == ["tpm.signer"]
 
 
@@ -156,11 +157,11 @@ def test_a_key_with_weaker_attributes_is_refused(attributes: int) -> None:
     ],
 )
 def test_a_quote_over_other_registers_is_refused(selections: tuple[tpm.PcrSelection, ...]) -> None:
-    assert failed(made(change=lambda attest: dataclasses.replace(attest, selections=selections))) == ["tpm.selection"]
+    assert failed(made(change=lambda attest: replace(attest, selections=selections))) == ["tpm.selection"]
 
 
 def test_a_quote_with_the_raw_nonce_is_refused() -> None:
-    envelope = made(change=lambda attest: dataclasses.replace(attest, extra_data=b"nonce"))
+    envelope = made(change=lambda attest: replace(attest, extra_data=b"nonce"))
     assert failed(envelope) == ["binding.extra_data"]
 
 
@@ -194,7 +195,7 @@ def test_signatures_of_another_kind_than_the_key_are_refused() -> None:
 
 def test_several_failures_are_reported_together() -> None:
     public = public_of(KEY, AK_ATTRIBUTES | tpm.DECRYPT)
-    envelope = made(public=public, change=lambda attest: dataclasses.replace(attest, selections=(), extra_data=b""))
+    envelope = made(public=public, change=lambda attest: replace(attest, selections=(), extra_data=b""))
     assert failed(envelope) == ["tpm.ak_attributes", "tpm.selection", "binding.extra_data"]
 
 
@@ -204,7 +205,7 @@ def test_certificates_for_another_key_are_refused() -> None:
         certificate("ak", ecc_key(), "root", root, ca=False, usage=AK_USAGE),
         certificate("root", root, "root", root, ca=True),
     )
-    assert failed(dataclasses.replace(GENUINE, ak_certificates=chain)) == ["tpm.ak_chain"]
+    assert failed(replace(GENUINE, ak_certificates=chain)) == ["tpm.ak_chain"]
 
 
 def test_a_p384_key_is_accepted_like_a_p256_key() -> None:

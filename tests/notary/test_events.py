@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +15,21 @@ from pluto_notary.events import Event
 from pluto_notary.serial import EventWriter
 
 BUILD = "ab" * 32
+# The rules as docs/formats/events.md has them.
+PATTERNS: dict[Callable[[str], bool], str] = {
+    events.is_number: r"0|[1-9][0-9]{0,9}",
+    events.is_digest: r"[0-9a-f]{64}",
+    events.is_version: r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}",
+}
+
+
+def values_of(rule: events.Rule) -> st.SearchStrategy[str]:
+    return st.sampled_from(rule) if isinstance(rule, tuple) else st.from_regex(PATTERNS[rule], fullmatch=True)
 
 
 def events_called(name: str) -> st.SearchStrategy[Event]:
     keys = events.SCHEMA[name]
-    values = st.tuples(*(st.from_regex(pattern, fullmatch=True) for pattern in keys.values()))
+    values = st.tuples(*(values_of(rule) for rule in keys.values()))
     return values.map(lambda chosen: Event(name, tuple(zip(keys, chosen, strict=True))))
 
 
@@ -28,6 +41,17 @@ known = st.sampled_from(sorted(events.SCHEMA)).flatmap(events_called)
 def test_every_event_survives_its_line(event: Event) -> None:
     assert len(event.to_line()) <= events.LARGEST_LINE
     assert events.parse(event.to_line()) == event
+
+
+NEAR = st.text("0123456789abcdefAFg.-\u0668 \n", max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(tuple(PATTERNS)), st.data())
+def test_a_rule_takes_what_its_pattern_takes_and_nothing_else(rule: Callable[[str], bool], data: st.DataObject) -> None:
+    exact = st.from_regex(PATTERNS[rule], fullmatch=True)
+    text = data.draw(st.one_of(NEAR, exact, exact.map(lambda text: f"{text}0"), st.from_regex(PATTERNS[rule])))
+    assert rule(text) == bool(re.fullmatch(PATTERNS[rule], text))
 
 
 def test_a_line_reads_as_documented() -> None:

@@ -43,7 +43,7 @@ for i, descriptor in enumerate(high):
     os.dup2(descriptor, 3 + i)
 os.closerange(100, 100 + len(high))
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=sys.argv[2])
-code = f"import pathlib, pluto_notary.fetch_config as f; f.DIGEST_FILE = pathlib.Path({sys.argv[3]!r}); " \\
+code = f"import pluto_notary.places as places; places.DIGEST_FILE = {sys.argv[3]!r}; " \\
     "import sys; from pluto_notary.evidence.__main__ import main; sys.exit(main())"
 os.execv(sys.argv[4], [sys.argv[4], "-B", "-c", code])
 """

@@ -213,3 +213,21 @@ def test_a_descriptor_that_is_closed_is_an_error() -> None:
     os.close(write)
     with pytest.raises(OSError):
         DescriptorTransport(write)(b"command")
+
+
+def test_the_template_asks_for_a_restricted_signing_key_that_never_leaves_the_tpm() -> None:
+    assert tpm.parse_public(tpm_commands.AK_TEMPLATE) == tpm.EccPublic(
+        name_algorithm="sha256",
+        attributes=tpm.FIXED_TPM
+        | tpm.FIXED_PARENT
+        | tpm.SENSITIVE_DATA_ORIGIN
+        | tpm.USER_WITH_AUTH
+        | tpm.NO_DA
+        | tpm.RESTRICTED
+        | tpm.SIGN,
+        auth_policy=b"",
+        scheme=tpm.Scheme(tpm.ALG_ECDSA, "sha256"),
+        curve=tpm.CURVE_P256,
+        x=b"",
+        y=b"",
+    )

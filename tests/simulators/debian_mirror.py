@@ -29,6 +29,7 @@ class Misbehaviour(Enum):
     ENDLESS = auto()  # announces nothing and never stops
     HANG = auto()  # accepts the request and says nothing
     DRIP = auto()  # a byte now and then
+    DRIP_HEAD = auto()  # the same, and the headers never end
     NOT_FOUND = auto()
     BUSY = auto()  # 503 once, then well
     THROTTLED = auto()  # 429
@@ -208,14 +209,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_error(429)
             case Misbehaviour.HANG:
                 self.mirror.stop.wait(10)
-            case Misbehaviour.ENDLESS | Misbehaviour.DRIP:
+            case Misbehaviour.ENDLESS | Misbehaviour.DRIP | Misbehaviour.DRIP_HEAD:
                 self._pour(bad)
             case _:
                 self._redirect(bad)
 
     def _pour(self, bad: Misbehaviour) -> None:
-        self.send_response(200)
-        self.end_headers()
+        if bad is Misbehaviour.DRIP_HEAD:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        else:
+            self.send_response(200)
+            self.end_headers()
         piece, pause = (b"x" * 65536, 0.0) if bad is Misbehaviour.ENDLESS else (b"x", 0.05)
         try:
             while not self.mirror.stop.wait(pause):

@@ -132,6 +132,7 @@ gid = 0
 [lint]
 listen = []
 world_writable = ["tmp"]
+units = ["multi-user.target", "hello.service"]
 """
 
 SERVICE = b"[Service]\nExecStart=/usr/lib/systemd/systemd\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -132,8 +133,6 @@ def _place(arguments: argparse.Namespace) -> Path:
 
 def _input_files(folder: Path, store: Path, relock: Path | None) -> Iterator[Path]:
     """Every file that decides a build: sources, the builder, and the locked inputs in the store."""
-    import json
-
     import pluto_image
     import pluto_measure
     from pluto_image import source_tree
@@ -147,11 +146,29 @@ def _input_files(folder: Path, store: Path, relock: Path | None) -> Iterator[Pat
         if lock.is_file():
             found.add(lock.resolve())
     yield from found
-    # Relaxed reading is enough: a lock that changed at all is found by its own size, time and digest.
-    for package in json.loads(locks[0].read_bytes())["image"] if locks[0].is_file() else []:
-        path = store / "sha256" / package["sha256"][:2] / package["sha256"]
+    for digest in {digest for lock in locks for digest in _locked_digests(lock, folder / "image.toml")}:
+        path = store / "sha256" / digest[:2] / digest
         if path.is_file():
             yield path.resolve()
+
+
+def _locked_digests(lock: Path, definition: Path) -> Iterator[str]:
+    """SHA-256 of what a build takes from the store: packages, the firmware's package, wheels, derived inputs.
+
+    Relaxed reading is enough: a lock or a definition that changed at all is found by its own size, time and digest,
+    and one that cannot be read this way is refused by the build itself.
+    """
+    import json
+    import tomllib
+
+    if not (lock.is_file() and definition.is_file()):
+        return
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        firmware = tomllib.loads(definition.read_text(encoding="utf-8"))["firmware"]["package"]
+        document = json.loads(lock.read_bytes())
+        tools = [one for one in document["tools"] if one["name"] == firmware]
+        for one in (*document["image"], *tools, *document["wheels"], *document["derived"]):
+            yield str(one["sha256"])
 
 
 def _report(out: Path, began: float, *, unchanged: bool, notes: tuple[str, ...] = ()) -> Result:

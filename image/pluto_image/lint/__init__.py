@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from pluto_image.lint import command_line, tree, units
+from pluto_image.lint import command_line, tree, unit_graph, units
 from pluto_image.recipe.model import Recipe
 from pluto_image.tree import Entry
 from pluto_measure.errors import RefusedError
@@ -23,7 +23,13 @@ class LintError(RefusedError):
 
 
 def findings(
-    recipe: Recipe, entries: Sequence[Entry], text: str, *, flavour: str, packages: Collection[str]
+    recipe: Recipe,
+    entries: Sequence[Entry],
+    text: str,
+    *,
+    flavour: str,
+    packages: Collection[str],
+    wheels: Collection[str] = (),
 ) -> list[str]:
     """All findings for a complete tree and a command line; empty if the image is fit to be built."""
     enabled = {f"{item.target}.wants/{unit}" for item in recipe.units.enable for unit in item.units}
@@ -36,12 +42,27 @@ def findings(
     }
     return [
         *command_line.check(text, flavour=flavour),
-        *tree.check(entries, modules=recipe.kernel.names, packages=packages, world_writable=recipe.lint.world_writable),
+        *tree.check(
+            entries,
+            modules=recipe.kernel.names,
+            packages=packages,
+            world_writable=recipe.lint.world_writable,
+            wheels=wheels,
+        ),
         *units.check(entries, enabled=enabled, listen=recipe.lint.listen),
+        *unit_graph.check(entries, expected=recipe.lint.units),
     ]
 
 
-def check(recipe: Recipe, entries: Sequence[Entry], text: str, *, flavour: str, packages: Collection[str]) -> None:
+def check(
+    recipe: Recipe,
+    entries: Sequence[Entry],
+    text: str,
+    *,
+    flavour: str,
+    packages: Collection[str],
+    wheels: Collection[str] = (),
+) -> None:
     """Raises LintError with all findings."""
-    if found := findings(recipe, entries, text, flavour=flavour, packages=packages):
+    if found := findings(recipe, entries, text, flavour=flavour, packages=packages, wheels=wheels):
         raise LintError(found)

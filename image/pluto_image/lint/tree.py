@@ -11,7 +11,7 @@ from pluto_image.recipe.kernel import SIGNATURE, module_name
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError
 
-_ORIGINS: Final = ("package:", "recipe:", "source:", "derived:")
+_ORIGINS: Final = ("package:", "recipe:", "source:", "derived:", "wheel:")
 
 # Programs that give a human, or a host over serial, a place to type, or that load code the recipe did not choose.
 FORBIDDEN_PROGRAMS: Final = frozenset(
@@ -75,12 +75,18 @@ _RUN_TIME: Final = ("/dev/", "/proc/", "/run/", "/sys/")
 
 
 def check(
-    entries: Sequence[Entry], *, modules: Collection[str], packages: Collection[str], world_writable: Collection[str]
+    entries: Sequence[Entry],
+    *,
+    modules: Collection[str],
+    packages: Collection[str],
+    world_writable: Collection[str],
+    wheels: Collection[str] = (),
 ) -> Iterator[str]:
     """One sentence for each mistake in a complete tree (parents included, sorted)."""
+    locked = {"package": packages, "wheel": wheels}
     by_path = {entry.path: entry for entry in entries}
     for entry in entries:
-        yield from _entry(entry, packages, world_writable)
+        yield from _entry(entry, locked, world_writable)
         yield from _module(entry, modules)
         if entry.kind is Kind.SYMLINK and (target := dangling(entry, by_path)):
             yield f"{entry.path} links to {target}, which does not exist"
@@ -134,10 +140,10 @@ def libraries(by_path: Mapping[str, Entry]) -> Iterator[str]:
             yield f"{path} needs interpreter {facts.interpreter}, which is not in the image"
 
 
-def _entry(entry: Entry, packages: Collection[str], world_writable: Collection[str]) -> Iterator[str]:
+def _entry(entry: Entry, locked: Mapping[str, Collection[str]], world_writable: Collection[str]) -> Iterator[str]:
     origin, _, name = entry.origin.partition(":")
-    if f"{origin}:" not in _ORIGINS or not name or (origin == "package" and name not in packages):
-        yield f"{entry.path} is accounted for by no locked package and no recipe line ({entry.origin!r})"
+    if f"{origin}:" not in _ORIGINS or not name or name not in locked.get(origin, (name,)):
+        yield f"{entry.path} is accounted for by no locked package or wheel and no recipe line ({entry.origin!r})"
     if entry.kind is Kind.FILE and entry.mode & 0o6000:
         yield f"{entry.path} is set-uid or set-gid"
     if entry.kind is not Kind.SYMLINK and entry.mode & 0o002 and entry.path not in world_writable:

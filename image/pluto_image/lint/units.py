@@ -10,7 +10,7 @@ from pluto_image.lint.tree import resolve
 from pluto_image.tree import Entry, Kind
 
 # systemd.unit(5), "System Unit Search Path".
-_FOLDERS: Final = (
+FOLDERS: Final = (
     "etc/systemd/system", "etc/systemd/system.attached", "etc/systemd/system.control", "run/systemd/system",
     "usr/local/lib/systemd/system", "usr/lib/systemd/system",
 )  # fmt: skip
@@ -29,11 +29,11 @@ FORBIDDEN: Final = (
 def check(entries: Sequence[Entry], *, enabled: Collection[str], listen: Collection[str]) -> Iterator[str]:
     """One sentence for each mistake. `enabled`: TARGET.wants/UNIT for every link that may exist."""
     by_path = {entry.path: entry for entry in entries}
-    units = {path: entry for path, entry in by_path.items() if posixpath.dirname(path) in _FOLDERS}
+    units = {path: entry for path, entry in by_path.items() if posixpath.dirname(path) in FOLDERS}
     known = {posixpath.basename(path) for path in units}
     for path, entry in by_path.items():
         folder, name = posixpath.basename(posixpath.dirname(path)), posixpath.basename(path)
-        if posixpath.dirname(posixpath.dirname(path)) not in _FOLDERS:
+        if posixpath.dirname(posixpath.dirname(path)) not in FOLDERS:
             continue
         if folder.endswith((".wants", ".requires", ".upholds")):
             yield from _wanted(f"{folder}/{name}", enabled, known)
@@ -50,11 +50,20 @@ def check(entries: Sequence[Entry], *, enabled: Collection[str], listen: Collect
 
 def settings(text: str) -> Iterator[tuple[str, str]]:
     """Assignments of a unit file in order, continuation lines joined; sections do not matter here."""
-    joined = text.replace("\\\n", " ")
-    for line in joined.splitlines():
-        if line and line[0] not in "#;[" and "=" in line:
-            name, _, value = line.partition("=")
+    whole = ""
+    for line in (line.strip() for line in text.splitlines()):
+        if line.startswith(("#", ";")):
+            continue  # also in the middle of a continued line
+        whole += line.removesuffix("\\") + " "
+        if line.endswith("\\"):
+            continue
+        name, equals, value = whole.partition("=")
+        if equals and not whole.startswith("["):
             yield name.strip(), value.strip()
+        whole = ""
+    name, equals, value = whole.partition("=")  # a continuation at the end of the file
+    if equals:
+        yield name.strip(), value.strip()
 
 
 def _wanted(link: str, enabled: Collection[str], known: Collection[str]) -> Iterator[str]:

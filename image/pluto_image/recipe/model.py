@@ -114,6 +114,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class WheelFiles:
+    """Files of a locked wheel that are laid below `to`: path patterns inside the wheel."""
+
+    name: str
+    paths: tuple[str, ...]
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     name: str
     uid: int
@@ -156,6 +166,7 @@ class Files:
     groups: tuple[Group, ...]
     byte_code: ByteCode | None
     certificates: Certificates | None
+    wheels: tuple[WheelFiles, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,7 @@ class LintTable:
 
     listen: tuple[str, ...]  # ListenStream= and friends of socket units
     world_writable: tuple[str, ...]
+    units: tuple[str, ...]  # every unit that something will start, by its name
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from pluto_image.recipe.model import (
     Text,
     Units,
     User,
+    WheelFiles,
 )
 from pluto_image.recipe.patterns import compiled
 from pluto_measure.errors import FormatError
@@ -148,6 +149,7 @@ def _files(f: Fields) -> Files:
         groups=_many(f, "group", "files.group", _group),
         byte_code=None if code is None else _one(code, "files.byte_code", _byte_code),
         certificates=None if certificates is None else _one(certificates, "files.certificates", _certificates),
+        wheels=_many(f, "wheel", "files.wheel", _wheel),
     )
 
 
@@ -157,6 +159,13 @@ def _directory(f: Fields) -> Directory:
 
 def _source(f: Fields) -> Source:
     return Source(_path(f, "base"), _patterns(f, "paths"), _path(f, "to"), _reason(f))
+
+
+def _wheel(f: Fields) -> WheelFiles:
+    paths = _patterns(f, "paths")
+    if not paths:
+        raise FormatError("image.toml [files.wheel]", "paths is empty")
+    return WheelFiles(f.take("name", str), paths, _path(f, "to"), _reason(f))
 
 
 def _user(f: Fields) -> User:
@@ -179,4 +188,4 @@ def _certificates(f: Fields) -> Certificates:
 
 
 def _lint(f: Fields) -> LintTable:
-    return LintTable(_texts(f, "listen"), _texts(f, "world_writable"))
+    return LintTable(_texts(f, "listen"), _texts(f, "world_writable"), _texts(f, "units"))

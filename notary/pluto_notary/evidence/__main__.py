@@ -6,18 +6,20 @@ It is handed three descriptors by name: `evidence` (the listening socket), `tpm`
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # while modules load nothing can be collected, and looking for it would take a twentieth of the start
+
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
 
 from pluto_measure.errors import PlutoError
 from pluto_measure.formats.strict_json import unhex
-from pluto_notary import __version__, fetch_config
+from pluto_notary import __version__, places
 from pluto_notary.errors import EvidenceError
 from pluto_notary.evidence.helper import Helper, Sources
 from pluto_notary.evidence.messages import LARGEST_REQUEST, LENGTH_BYTES, body_length, frame
@@ -26,6 +28,11 @@ from pluto_notary.limits import TokenBucket
 from pluto_notary.serial import standard_output
 from pluto_notary.systemd import handed_descriptors
 
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
 LARGEST_LOG: Final = 1024 * 1024  # bytes; a firmware's log is some tens of KiB
 _CONNECTION_SECONDS: Final = 5.0
 _RATE, _BURST = 5.0, 20  # pieces of evidence per second, and at once
@@ -33,20 +40,21 @@ _RATE, _BURST = 5.0, 20  # pieces of evidence per second, and at once
 
 def main() -> int:
     """Serve until the service manager ends it."""
+    gc.enable()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     descriptors = handed_descriptors(os.environ, os.getpid())
     if "evidence" not in descriptors:
         sys.stderr.write("pluto-evidence: error: no listening socket named evidence was handed over\n")
         return 1
     standard_output(time.monotonic).emit("started", component="evidence", version=__version__)
-    sources = device_sources(descriptors, fetch_config.DIGEST_FILE)
+    sources = device_sources(descriptors, places.DIGEST_FILE)
     _warm_up(sources)
     bucket = TokenBucket(rate=_RATE, burst=_BURST, now=time.monotonic())
     serve(socket.socket(fileno=descriptors["evidence"]), Helper(sources, bucket=bucket, clock=time.monotonic))
     return 0
 
 
-def device_sources(descriptors: Mapping[str, int], digest_file: Path) -> Sources:
+def device_sources(descriptors: Mapping[str, int], digest_file: str | os.PathLike[str]) -> Sources:
     """The sources of a machine with a TPM; a descriptor that was not handed over fails when it is needed."""
     tpm = Tpm(DescriptorTransport(descriptors["tpm"]), sleep=time.sleep) if "tpm" in descriptors else None
 
@@ -116,9 +124,10 @@ def _read_log(descriptors: Mapping[str, int]) -> bytes:
     return data
 
 
-def _read_config_digest(path: Path) -> bytes:
+def _read_config_digest(path: str | os.PathLike[str]) -> bytes:
     try:
-        return unhex(path.read_text("ascii").strip(), 32, what="configuration digest")
+        with open(path, encoding="ascii") as file:
+            return unhex(file.read().strip(), 32, what="configuration digest")
     except (OSError, ValueError, PlutoError) as error:
         raise EvidenceError("config", "there is no configuration digest") from error
 

@@ -6,17 +6,19 @@ nobody can have quoted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from pluto_measure.binding import TpmQuote, binding, tpm_extra_data
 from pluto_measure.errors import FormatError
-from pluto_measure.evidence import TpmQuote, binding, tpm_extra_data
+from pluto_measure.record import record
 from pluto_notary.errors import EvidenceError, TpmError
 from pluto_notary.evidence.messages import NodeRequest, TpmParts, error_body
 from pluto_notary.limits import TokenBucket
 
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Sources:
     """What the helper reads for each piece of evidence. Raise OSError, TpmError, FormatError, EvidenceError."""
 

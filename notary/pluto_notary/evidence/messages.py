@@ -10,14 +10,16 @@ Both sides read strictly: the helper serves a process that the network may have 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Self
-
+from pluto_measure.binding import BANKS, REGISTERS, TpmQuote, parse_nonce
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
-from pluto_measure.evidence import BANKS, REGISTERS, TpmQuote, parse_nonce
 from pluto_measure.formats.strict_json import Fields, canonical, loads, unhex
+from pluto_measure.record import record
 from pluto_notary.errors import EVIDENCE_CODES, EvidenceError
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from typing import Final, Self
 
 VERSION: Final = 1
 LENGTH_BYTES: Final = 4
@@ -25,7 +27,7 @@ LARGEST_REQUEST: Final = 1024  # bytes of body
 LARGEST_RESPONSE: Final = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeRequest:
     """Evidence of this node: the caller's nonce (1 to 64 bytes) and the outer certificate's key digest (SHA-256)."""
 
@@ -53,7 +55,7 @@ class NodeRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TpmParts:
     """What the helper contributes to an envelope."""
 

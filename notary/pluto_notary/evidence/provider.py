@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from pluto_measure.evidence import VERSION, Claims, Envelope, binding, format_time
+from pluto_measure.record import record
 from pluto_notary.evidence.messages import NodeRequest, TpmParts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Issue:
     """What the server adds to every piece of evidence: its epoch, its word about the time, its build (32 bytes)."""
 

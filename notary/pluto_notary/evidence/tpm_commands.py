@@ -5,14 +5,16 @@ TPM 2.0 Library, Part 3 (Commands); headers: Part 1, 18; response codes: Part 2,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
+from pluto_measure.binding import BANKS
 from pluto_measure.digests import ALGORITHMS
-from pluto_measure.evidence import BANKS
-from pluto_measure.formats import tpm
+from pluto_measure.formats import tpm_quote as tpm
 from pluto_measure.formats.reader import Reader
+from pluto_measure.record import record
 from pluto_notary.errors import TpmError
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from typing import Final
 
 HEADER_BYTES: Final = 10
 LARGEST_RESPONSE: Final = 4096  # bytes; what the Linux driver hands over at most
@@ -23,6 +25,7 @@ _CC_CREATE_PRIMARY: Final = 0x131
 _CC_QUOTE: Final = 0x158
 _CC_FLUSH_CONTEXT: Final = 0x165
 _CC_PCR_READ: Final = 0x17E
+_SHA256: Final = ALGORITHMS["sha256"][0].to_bytes(2, "big")
 _RS_PW: Final = 0x4000_0009
 # One password authorisation with an empty password: handle, nonce, attributes, hmac.
 _EMPTY_AUTH: Final = _RS_PW.to_bytes(4, "big") + b"\0\0" + b"\0" + b"\0\0"
@@ -35,24 +38,32 @@ RC_KEY_GONE: Final = frozenset({0x910, 0x18B})
 ALL_REGISTERS: Final = tuple(tpm.PcrSelection(bank, tuple(range(tpm.PCR_COUNT))) for bank in BANKS)
 
 # The attestation key: restricted, so that it signs nothing but what the TPM itself states.
-AK_TEMPLATE: Final = tpm.EccPublic(
-    name_algorithm="sha256",
-    attributes=tpm.FIXED_TPM
+# TPMT_PUBLIC without a key (Part 2, table 225).
+_AK_ATTRIBUTES: Final = (
+    tpm.FIXED_TPM
     | tpm.FIXED_PARENT
     | tpm.SENSITIVE_DATA_ORIGIN
     | tpm.USER_WITH_AUTH
     | tpm.NO_DA
     | tpm.RESTRICTED
-    | tpm.SIGN,
-    auth_policy=b"",
-    scheme=tpm.Scheme(tpm.ALG_ECDSA, "sha256"),
-    curve=tpm.CURVE_P256,
-    x=b"",
-    y=b"",
+    | tpm.SIGN
+)
+AK_TEMPLATE: Final = b"".join(
+    (
+        tpm.ALG_ECC.to_bytes(2, "big"),
+        _SHA256,  # nameAlg
+        _AK_ATTRIBUTES.to_bytes(4, "big"),
+        tpm.tpm2b(b""),  # authPolicy
+        tpm.ALG_NULL.to_bytes(2, "big"),  # symmetric
+        tpm.ALG_ECDSA.to_bytes(2, "big") + _SHA256,  # scheme
+        tpm.CURVE_P256.to_bytes(2, "big"),
+        tpm.ALG_NULL.to_bytes(2, "big"),  # kdf
+        tpm.tpm2b(b"") + tpm.tpm2b(b""),  # x and y
+    )
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PcrValues:
     """One PCR_Read: a counter that moves with every change, and the values by bank and register."""
 
@@ -64,7 +75,7 @@ def create_primary() -> bytes:
     """TPM2_CreatePrimary of the attestation key in the owner hierarchy (Part 3, 24.1)."""
     sensitive = tpm.tpm2b(tpm.tpm2b(b"") + tpm.tpm2b(b""))
     no_creation_pcr = tpm.marshal_selections(())
-    parameters = sensitive + tpm.tpm2b(AK_TEMPLATE.marshal()) + tpm.tpm2b(b"") + no_creation_pcr
+    parameters = sensitive + tpm.tpm2b(AK_TEMPLATE) + tpm.tpm2b(b"") + no_creation_pcr
     return _with_session(_CC_CREATE_PRIMARY, tpm.RH_OWNER, parameters)
 
 

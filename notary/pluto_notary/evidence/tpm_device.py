@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from typing import Final, Protocol
 
-from pluto_measure.evidence import BANKS, TpmQuote
-from pluto_measure.formats import tpm
+from pluto_measure.binding import BANKS, TpmQuote
+from pluto_measure.formats import tpm_quote as tpm
 from pluto_notary.errors import EvidenceError, TpmError
 from pluto_notary.evidence import tpm_commands as commands
+
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, Protocol
+
+    class Transport(Protocol):
+        """Sends one command, returns one response. OSError."""
+
+        def __call__(self, command: bytes, /) -> bytes: ...
+
 
 _ATTEMPTS: Final = 8  # for one command that the TPM asks to send again
 _FIRST_WAIT: Final = 0.01  # seconds; doubles
 _ROUNDS: Final = 3  # for registers that change between reading and quoting
-
-
-class Transport(Protocol):
-    """Sends one command, returns one response. OSError."""
-
-    def __call__(self, command: bytes, /) -> bytes: ...
 
 
 class DescriptorTransport:

@@ -6,16 +6,18 @@ checked, and gets evidence from the helper's socket. It may open no device.
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # while modules load nothing can be collected, and looking for it would take a twentieth of the start
+
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
 from pluto_measure.errors import PlutoError
-from pluto_notary import systemd
+from pluto_notary import places, systemd
 from pluto_notary.config import parse_payload
 from pluto_notary.errors import ConfigError
 from pluto_notary.evidence.client import HelperProvider
@@ -23,14 +25,18 @@ from pluto_notary.limits import Limits
 from pluto_notary.serial import standard_output
 from pluto_notary.server.run import Settings, run
 
-CONFIG_FILE: Final = Path("/run/pluto/config/config.json")
-EVIDENCE_SOCKET: Final = "/run/pluto/evidence.sock"
+TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
 _CONFIG_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 
 
 def main() -> int:
     """Serve until the service manager ends it."""
+    gc.enable()
     try:
         run(_settings())
     except (PlutoError, OSError) as error:
@@ -39,7 +45,9 @@ def main() -> int:
     return 0
 
 
-def await_config(path: Path, *, clock: Callable[[], float], sleep: Callable[[float], object]) -> bytes:
+def await_config(
+    path: str | os.PathLike[str], *, clock: Callable[[], float], sleep: Callable[[float], object]
+) -> bytes:
     """The checked payload, as soon as it is there: this process starts beside the one that fetches it.
 
     ConfigError if it does not come.
@@ -47,7 +55,8 @@ def await_config(path: Path, *, clock: Callable[[], float], sleep: Callable[[flo
     deadline = clock() + _CONFIG_SECONDS
     while True:
         try:
-            return path.read_bytes()
+            with open(path, "rb") as file:
+                return file.read()
         except FileNotFoundError as error:
             if clock() >= deadline:
                 raise ConfigError("absent", "no configuration was accepted") from error
@@ -56,13 +65,14 @@ def await_config(path: Path, *, clock: Callable[[], float], sleep: Callable[[flo
 
 def _settings() -> Settings:
     limits = Limits()
-    build_id = systemd.build_id(Path(systemd.OS_RELEASE).read_text("utf-8"))
+    with open(systemd.OS_RELEASE, encoding="utf-8") as file:
+        build_id = systemd.build_id(file.read())
     # No setting reaches the notary yet; without an accepted configuration it does not answer nevertheless.
-    parse_payload(await_config(CONFIG_FILE, clock=time.monotonic, sleep=time.sleep))
+    parse_payload(await_config(places.CONFIG_FILE, clock=time.monotonic, sleep=time.sleep))
     return Settings(
         listener=_listener(),
         build_id=bytes.fromhex(build_id),
-        provider=HelperProvider(EVIDENCE_SOCKET, seconds=limits.evidence_seconds),
+        provider=HelperProvider(places.EVIDENCE_SOCKET, seconds=limits.evidence_seconds),
         events=standard_output(time.monotonic),
         limits=limits,
         ready=lambda _port, _key: systemd.notify(os.environ, "READY=1"),

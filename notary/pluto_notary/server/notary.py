@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from pluto_measure.record import record
 from pluto_notary import __version__
 from pluto_notary.errors import EvidenceError, PeerError
 from pluto_notary.evidence.messages import NodeRequest
@@ -28,7 +28,7 @@ from pluto_notary.server.routes import (
 EPOCH_SECONDS: Final = 600.0  # the longest time for which one piece of evidence speaks
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """What stays the same while this process runs: 32 bytes each."""
 

@@ -7,12 +7,12 @@ GET /v1/evidence?nonce=HEX      an evidence envelope for the purpose `node`; 1 t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import parse_nonce
 from pluto_measure.formats.strict_json import canonical
+from pluto_measure.record import record
 from pluto_notary.errors import EvidenceError, PeerError
 
 HEALTH_PATH: Final = "/health"
@@ -35,7 +35,7 @@ _REASONS: Final = {
 _RETRY_SECONDS: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """Method and target of a request that has no body."""
 
@@ -43,7 +43,7 @@ class Request:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Response:
     """A JSON document with its status."""
 
@@ -56,7 +56,7 @@ class Response:
         return _REASONS.get(self.status, b"")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EvidenceWanted:
     """The client wants evidence for this nonce (1 to 64 bytes)."""
 

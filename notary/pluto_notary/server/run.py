@@ -8,8 +8,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from pluto_measure.record import record
 from pluto_notary import __version__
 from pluto_notary.certificate import make_identity, server_context
 from pluto_notary.evidence.provider import EvidenceProvider
@@ -19,7 +19,7 @@ from pluto_notary.server.edge import Edge
 from pluto_notary.server.notary import Node, Notary
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """What one process needs. `ready` is called with the port and the outer key's digest once requests are answered."""
 
