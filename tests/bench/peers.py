@@ -40,6 +40,7 @@ def mmdebstrap(work: Path, runs: int) -> list[float]:
 def mkosi(work: Path, runs: int) -> tuple[list[float], float]:
     """(seconds per build with cached packages, size of the UKI in MB)."""
     _need_root_and("mmdebstrap", "unshare")
+    work.mkdir(parents=True)
     tree = work / "tree"
     locked = ",".join((HERE / "peer-packages.txt").read_text().split())
     subprocess.run(
