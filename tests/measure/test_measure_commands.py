@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,14 @@ def test_inspect_refuses_what_it_does_not_know(
     (tmp_path / "file").write_bytes(content)
     code, document = run(capsys, "inspect", tmp_path / "file")
     assert (code, document["error"]["kind"]) == (3, "FormatError")
+
+
+def test_the_commands_that_the_page_shows_work(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/formats/measurements.md"
+    shown = re.findall(r"^\$ pluto-measure (.+)$", page.read_text(), re.MULTILINE)
+    assert len(shown) == 3
+    (dist / "log").rename(dist / "binary_bios_measurements")
+    (dist / "DIST").mkdir()
+    (dist / "launch.json").rename(dist / "DIST/launch.json")
+    monkeypatch.chdir(dist)
+    assert [main(line.split()) for line in shown] == [0, 0, 0]
