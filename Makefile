@@ -13,7 +13,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.t
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop test test-boots test-root quick check format bench build inputs fuzz requirements clean
+.PHONY: run stop test test-boots test-root quick check format docs bench build inputs stubs peers fuzz requirements clean
 
 run: build
 	@$(BIN)/pluto-deploy local $(DIST) --port $(PORT)
@@ -28,10 +28,18 @@ build: .venv/.run
 inputs: .venv/.dev
 	@$(BIN)/pluto-image fetch $(DEFINITION) --relock build/relock
 
+# Other people's programs that second opinions come from, built from pinned sources where Go and Cargo are at hand.
+peers: .venv/.dev
+	@$(BIN)/python tests/interop/prepare.py
+
 test: inputs
 	$(PYTEST) -m "not more_boots and not root and not online" $(T)
 
-test-boots: inputs
+# Other versions of systemd-stub, which the further boots are started with.
+stubs: .venv/.dev
+	@$(BIN)/python tests/end_to_end/stub_packages.py
+
+test-boots: inputs stubs
 	$(PYTEST) -m "more_boots" $(T)
 
 test-root: inputs
@@ -53,6 +61,10 @@ check: .venv/.dev
 format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Pages that are made of the code; the tests compare them.
+docs: .venv/.dev
+	$(BIN)/pluto-measure events --markdown > build/measurements.md && mv build/measurements.md docs/measurements.md
 
 bench: inputs
 	$(BIN)/python tests/bench/run.py $(BENCH)

@@ -26,11 +26,10 @@ from pluto_image.recipe.patterns import matches
 from pluto_image.source_tree import SourceTree
 from pluto_image.store import Store
 from pluto_image.tree import Entry
-from pluto_measure.digests import Digests
+from pluto_measure import describe as measured
 from pluto_measure.errors import FormatError, RefusedError, SourceError
-from pluto_measure.formats import gpt, pe
-from pluto_measure.launch import FLAVOURS, Launch, SectionDigest
-from pluto_measure.predict import stub as stubs
+from pluto_measure.launch import FLAVOURS, Launch
+from pluto_measure.predict.stub import check_built
 
 _WORKERS: Final = 2
 Say = Callable[[str], None]
@@ -165,31 +164,15 @@ def assemble(
 
 def describe(image: bytes, parts: Assembled, *, build_id: str, flavour: str) -> Launch:
     """launch.json of a UKI: every digest that `pluto-measure predict` needs."""
-    stubs.check_version(parts.stub_version)
-    parsed = pe.parse(image)
-    data = {section.name: pe.section_data(image, section) for section in parsed.sections}
-    measured = [section for section in parsed.sections if section.name in stubs.MEASURED_SECTIONS]
-    handed = list(stubs.handed_initrd(data))
+    check_built(parts.stub_version)
     head = bytearray()
     for offset, chunk in disk.disk(image):
         if offset != len(head):
             break
         head += chunk[: 64 * 1024]
-    return Launch(
-        build_id=build_id,
-        flavour=flavour,
-        stub=parts.stub_version,
-        uki_size=len(image),
-        uki_digests=Digests.of(image),
-        uki_authenticode=pe.authenticode(image),
-        kernel_size=len(parts.kernel),
-        kernel_authenticode=pe.authenticode(parts.kernel),
-        sections=tuple(SectionDigest(s.name, s.virtual_size, Digests.of(data[s.name])) for s in measured),
-        handed_initrd_size=sum(map(len, handed)),
-        handed_initrd=Digests.of(handed),
-        command_line=parts.command_line,
-        disk_size=disk.SIZE,
-        gpt_event=Digests.of(gpt.event_data(bytes(head))),
+    event = measured.gpt_event_of(bytes(head))
+    return measured.of_uki(
+        image, event, stub=parts.stub_version, disk_size=disk.SIZE, build_id=build_id, flavour=flavour
     )
 
 

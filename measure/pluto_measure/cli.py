@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from pluto_measure.command import parser, run
-from pluto_measure.commands import diff, inspect, predict, replay, verify
+from pluto_measure.commands import diff, events, inspect, mrtd, predict, replay, verify
 
-_COMMANDS = (predict, replay, diff, verify, inspect)
+_COMMANDS = (predict, mrtd, replay, diff, events, verify, inspect)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,29 +1,42 @@
-"""Where a machine's log parts from the expected one: per register the first event that differs, in words. Pure.
+"""Where a machine's log parts from the expected one: every event that differs, in words, and what caused it. Pure.
 
 Only the order inside a register is compared: a register proves that one, and nothing proves the order between
-registers. Every event counts, so one event too many is a difference too.
+registers. Inside, events are aligned by what they are for (`roles`), and are equal where type and digests are. Every
+event counts, so one event too many is a difference too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_measure.errors import FormatError
-from pluto_measure.explain import Scene, describe, explain
+from pluto_measure.event_text import describe
+from pluto_measure.explain import Cause, Known, Meaning, Place, Scene, cause_of, explain
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
-from pluto_measure.predict.events import BANKS, ExpectedEvent
+from pluto_measure.predict.events import ExpectedEvent
+from pluto_measure.roles import roles
+from pluto_measure.rows import NOT_PREDICTED, Row, align_logs
 
-# Firmware volumes, ACPI tables, boot variables; PCR 10 is written by the kernel after the log's end.
-NOT_PREDICTED: Final = ("pcr0", "pcr1", "pcr10", "mrtd")
+__all__ = [
+    "NOT_PREDICTED",
+    "THIS_RELEASE",
+    "Comparison",
+    "Difference",
+    "compare",
+    "differences",
+    "event_json",
+    "expected_from_log",
+    "first_difference",
+]
 
-Placed = tuple[int, LogEvent]  # an event with its position in the whole log
+_MOST_PER_REGISTER: Final = 32  # differences that are put into words
+THIS_RELEASE: Final = "this release"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first place where one register's events differ.
+    """One place where a register's events differ.
 
     `expected` is None for an event too many, `actual` None for a missing one. `index` counts all records of the log
     from 0 (for a missing event: where it should have been), `nth` the events of the register. `attack` is the name of
@@ -35,19 +48,124 @@ class Difference:
     nth: int
     expected: ExpectedEvent | None
     actual: LogEvent | None
-    meaning: str
-    attack: str | None
+    role: str
+    why: Meaning
+
+    @property
+    def meaning(self) -> str:
+        """What it means, for people."""
+        return self.why.text
+
+    @property
+    def attack(self) -> str | None:
+        """The name of the attack that the log shows here."""
+        return self.why.attack
+
+    @property
+    def kind(self) -> str:
+        """unexpected, missing or changed."""
+        return "unexpected" if self.expected is None else "missing" if self.actual is None else "changed"
 
     def to_json(self) -> dict[str, object]:
         return {
             "register": self.register,
             "index": self.index,
             "eventOfRegister": self.nth,
+            "kind": self.kind,
+            "role": self.role,
             "expected": None if self.expected is None else self.expected.to_json(),
             "actual": None if self.actual is None else event_json(self.register, self.actual),
             "meaning": self.meaning,
             "attack": self.attack,
+            "harmless": self.why.harmless,
+            "understood": self.why.is_understood,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both logs, row by row for every compared register, and what the rows mean that differ.
+
+    `by_row`: the difference of a register's row, by both. `differences`: the same in the order of the log. Of one
+    register at most 32 are explained; `counts` has them all.
+    """
+
+    rows: Mapping[str, tuple[Row, ...]]
+    by_row: Mapping[tuple[str, int], Difference]
+    differences: tuple[Difference, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows of each compared register differ."""
+        return {name: sum(not row.equal for row in rows) for name, rows in self.rows.items()}
+
+    @property
+    def first(self) -> Difference | None:
+        """The difference that comes first in the log."""
+        return next(iter(self.differences), None)
+
+    @property
+    def firsts(self) -> tuple[Difference, ...]:
+        """The first difference of every register that has one, in the order of the log."""
+        chosen: dict[str, Difference] = {}
+        for difference in self.differences:
+            chosen.setdefault(difference.register, difference)
+        return tuple(chosen.values())
+
+    @property
+    def cause(self) -> Cause | None:
+        """What likely made the logs differ; None where they do not."""
+        return cause_of(difference.why for difference in self.differences)
+
+    @property
+    def explainable(self) -> tuple[str, ...]:
+        """The compared registers whose events are the expected ones, or differ by nothing that is not understood."""
+        understood: dict[str, int] = {}
+        for difference in self.differences:
+            understood[difference.register] = understood.get(difference.register, 0) + difference.why.is_understood
+        return tuple(name for name, count in self.counts.items() if understood.get(name, 0) == count)
+
+
+def compare(
+    expected: Sequence[ExpectedEvent],
+    log: EventLog,
+    registers: Collection[str] | None = None,
+    *,
+    known: Known | None = None,
+    ours: str = THIS_RELEASE,
+) -> Comparison:
+    """All that differs. `registers` as for `rows.align_logs`; `known`: what the prediction's inputs say, so that causes
+    can be computed; `ours`: whose the expected events are. FormatError where both have no bank in common.
+    """
+    given = roles(log)
+    rows, scene = align_logs(expected, log, registers, given), _scene(expected, log, given, known or Known(), ours)
+    moved = _moved(rows)
+    found: dict[tuple[str, int], Difference] = {}
+    for name, of_register in rows.items():
+        differing = [at for at, row in enumerate(of_register) if not row.equal]
+        for at in differing[:_MOST_PER_REGISTER]:
+            row = of_register[at]
+            place = Place(name, row.expected, row.actual, row.role, moved.get((name, row.nth, row.actual is None)))
+            why = explain(place, scene)
+            found[name, at] = Difference(name, row.index, row.nth, row.expected, row.actual, row.role, why)
+    return Comparison(rows, found, tuple(sorted(found.values(), key=lambda difference: difference.index)))
+
+
+def differences(
+    expected: Sequence[ExpectedEvent],
+    log: EventLog,
+    registers: Collection[str] | None = None,
+    *,
+    command_line: str | None = None,
+    known: Known | None = None,
+) -> tuple[Difference, ...]:
+    """The first difference of every register that has one, in the order of the log.
+
+    `registers` as for `rows.align_logs` (`Profile.logged`). `command_line`, where known, tells an addition from a
+    replacement. FormatError where log and expectation have no bank in common.
+    """
+    what = known or Known(command_line=command_line)
+    return compare(expected, log, registers, known=what).firsts
 
 
 def first_difference(
@@ -61,48 +179,11 @@ def first_difference(
     return next(iter(differences(expected, log, registers, command_line=command_line)), None)
 
 
-def differences(
-    expected: Sequence[ExpectedEvent],
-    log: EventLog,
-    registers: Collection[str] | None = None,
-    *,
-    command_line: str | None = None,
-) -> tuple[Difference, ...]:
-    """The first difference of every register that has one, in the order of the log.
-
-    `registers` are those to compare (`Profile.logged`); by default all that the log or the expectation names, except
-    NOT_PREDICTED ones without an expected event. `command_line`, where known, tells an addition from a replacement.
-    FormatError where log and expectation have no bank in common.
-    """
-    banks = _common_banks(expected, log)
-    by_register: dict[str, list[Placed]] = {}
-    for position, event in enumerate(log.events):
-        if event.type != EventType.EV_NO_ACTION:
-            by_register.setdefault(log.register(event), []).append((position, event))
-    predicted: dict[str, list[ExpectedEvent]] = {}
-    for wanted in expected:
-        predicted.setdefault(wanted.register, []).append(wanted)
-    if registers is None:
-        registers = [name for name in {**predicted, **by_register} if name in predicted or name not in NOT_PREDICTED]
-    scene = Scene(predicted, {name: [e for _, e in events] for name, events in by_register.items()}, command_line)
-    found = []
-    for name in registers:
-        ours, theirs = predicted.get(name, []), by_register.get(name, [])
-        place = _first(ours, [event for _, event in theirs], banks)
-        if place is None:
-            continue
-        nth, wanted_event, actual = place
-        index = theirs[nth][0] if nth < len(theirs) else len(log.events)
-        meaning = explain(name, wanted_event, actual, scene)
-        found.append(Difference(name, index, nth, wanted_event, actual, meaning.text, meaning.attack))
-    return tuple(sorted(found, key=lambda difference: difference.index))
-
-
 def expected_from_log(log: EventLog) -> tuple[ExpectedEvent, ...]:
     """Another machine's log as the expectation."""
     return tuple(
-        ExpectedEvent(log.register(event), event.type, dict(event.digests), describe(event), f"event {position}")
-        for position, event in enumerate(log.events)
+        ExpectedEvent(log.register(event), event.type, dict(event.digests), describe(event), f"event {position}", role)
+        for position, (event, role) in enumerate(zip(log.events, roles(log), strict=True))
         if event.type != EventType.EV_NO_ACTION
     )
 
@@ -118,41 +199,37 @@ def event_json(register: str, event: LogEvent) -> dict[str, object]:
     }
 
 
-def _common_banks(expected: Sequence[ExpectedEvent], log: EventLog) -> tuple[str, ...]:
-    offered = set(BANKS) | {"sha1", "sha512"}
-    for event in expected:
-        offered &= set(event.digests)
-    banks = tuple(name for name in log.algorithms if name in offered)
-    if not banks:
-        raise FormatError("event log", f"has {', '.join(log.algorithms)}, and none of these is expected")
-    return banks
+def _scene(expected: Sequence[ExpectedEvent], log: EventLog, given: Sequence[str], known: Known, ours: str) -> Scene:
+    predicted: dict[str, list[ExpectedEvent]] = {}
+    for wanted in expected:
+        predicted.setdefault(wanted.register, []).append(wanted)
+    actual: dict[str, list[LogEvent]] = {}
+    by_register: dict[str, list[str]] = {}
+    for event, role in zip(log.events, given, strict=True):
+        if event.type != EventType.EV_NO_ACTION:
+            actual.setdefault(log.register(event), []).append(event)
+            by_register.setdefault(log.register(event), []).append(role)
+    return Scene(predicted, actual, by_register, known, ours)
 
 
-def _same(wanted: ExpectedEvent, actual: LogEvent, banks: Sequence[str]) -> bool:
-    return wanted.type == actual.type and all(wanted.digests[bank] == actual.digests[bank] for bank in banks)
+def _moved(rows: Mapping[str, Sequence[Row]]) -> dict[tuple[str, int, bool], str]:
+    """For rows with an event too many or missing: the register where the same event is missing or too many."""
+    missing: dict[tuple[int, frozenset[bytes]], list[Row]] = {}
+    for row in _unpaired(rows):
+        if row.expected is not None and row.expected.digests:
+            missing.setdefault((row.expected.type, frozenset(row.expected.digests.values())), []).append(row)
+    found: dict[tuple[str, int, bool], str] = {}
+    for row in _unpaired(rows):
+        if row.actual is None:
+            continue
+        waiting = missing.get((row.actual.type, frozenset(row.actual.digests.values())))
+        if waiting:
+            lost = waiting.pop(0)
+            found[row.register, row.nth, False] = lost.register
+            found[lost.register, lost.nth, True] = row.register
+    return found
 
 
-def _first(
-    ours: Sequence[ExpectedEvent], theirs: Sequence[LogEvent], banks: Sequence[str]
-) -> tuple[int, ExpectedEvent | None, LogEvent | None] | None:
-    """Position, expected and actual event of the first difference, after setting aside what is equal at both ends."""
-    shorter = min(len(ours), len(theirs))
-    start = 0
-    while start < shorter and _same(ours[start], theirs[start], banks):
-        start += 1
-    if start == len(ours) == len(theirs):
-        return None
-    end = 0
-    while end < shorter - start and _same(ours[-1 - end], theirs[-1 - end], banks):
-        end += 1
-    left, right = ours[start : len(ours) - end], theirs[start : len(theirs) - end]
-    if not left:
-        return start, None, right[0]
-    if not right:
-        return start, left[0], None
-    if left[0].type != right[0].type:
-        if any(_same(left[0], event, banks) for event in right[1:]):
-            return start, None, right[0]
-        if any(_same(event, right[0], banks) for event in left[1:]):
-            return start, left[0], None
-    return start, left[0], right[0]
+def _unpaired(rows: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+    for of_register in rows.values():
+        yield from (row for row in of_register if row.expected is None or row.actual is None)

@@ -7,79 +7,27 @@ allows. Format: docs/formats/measurements.md, schemas/measurements.json.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
-from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 from pluto_measure.launch import FLAVOURS, Launch
 from pluto_measure.platform import KINDS, Platform
-from pluto_measure.predict import predict
-from pluto_measure.predict.events import BANKS, ExpectedEvent, parse_digests
-from pluto_measure.replay import PCR_COUNT, Registers, ima_boot_aggregate, initial, replay_expected
+from pluto_measure.predict import claims, predict
+from pluto_measure.predict.events import ExpectedEvent
+from pluto_measure.predict.media import MEDIA
+from pluto_measure.replay import replay_expected
+from pluto_measure.rules import RegisterRule, rules_for
 
 VERSION: Final = 1
-MATCHES: Final = ("exact", "oneOf", "zero", "any", "replay")
-SOURCES: Final = ("computed", "observed", "endorsed")
-REGISTERS: Final = tuple(f"pcr{i}" for i in range(PCR_COUNT))
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterRule:
-    """What one register may hold.
-
-    match   exact    `values` has one set of digests by bank
-            oneOf    `values` has several
-            zero     never extended, all bytes zero
-            replay   what the log, which itself is not trusted, replays to; PCR 10: what Linux' IMA makes of PCR 0-9
-            any      not judged
-    """
-
-    match: str
-    values: tuple[Mapping[str, bytes], ...]
-    source: str
-
-    def accepted(self, register: str, bank: str, replayed: Registers) -> tuple[bytes, ...] | None:
-        """The values allowed for `register` in `bank`; None for any. `replayed` is replay() of the machine's log."""
-        match self.match:
-            case "any":
-                return None
-            case "replay" if register == "pcr10":
-                return (ima_boot_aggregate(replayed["sha256"], bank),) if "sha256" in replayed else ()
-            case "replay":
-                value = replayed.get(bank, {}).get(register)
-                return () if value is None else (value,)
-            case "zero":
-                return (bytes(ALGORITHMS[bank][1]),)
-            case _:
-                return tuple(value[bank] for value in self.values if bank in value)
-
-    def to_json(self) -> dict[str, object]:
-        values = [{bank: digest.hex() for bank, digest in value.items()} for value in self.values]
-        return {"match": self.match, "values": values, "source": self.source}
-
-    @classmethod
-    def from_json(cls, value: object, *, what: str) -> Self:
-        """FormatError for rules that do not fit their own kind."""
-        fields = Fields(value, what=what)
-        match, source = fields.take("match", str), fields.take("source", str)
-        listed = fields.take("values", list)
-        fields.end()
-        if match not in MATCHES or source not in SOURCES:
-            raise FormatError(what, f"match {match!r} with source {source!r} is not known")
-        values = tuple(_digests(item, what=what) for item in listed)
-        wanted = {"exact": len(values) == 1, "oneOf": len(values) > 0}.get(match, len(values) == 0)
-        if not wanted:
-            raise FormatError(what, f"match {match} does not go with {len(values)} values")
-        return cls(match, values, source)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Reference values for one machine shape: what decided them, one rule per register, every expected event.
 
-    `logged` names the registers whose events are listed in `events`: there, an event too many is a difference.
+    `claims` are what the token of a Confidential Space must say; empty elsewhere.
     """
 
     id: str
@@ -87,20 +35,28 @@ class Profile:
     inputs: Mapping[str, object]
     registers: Mapping[str, RegisterRule]
     events: tuple[ExpectedEvent, ...]
+    claims: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Registers whose every event is known: all but those that replay or are not judged."""
-        return tuple(name for name, rule in self.registers.items() if rule.match not in ("replay", "any"))
+        """Registers whose every event is known: an event too many is a difference there.
+
+        Not those that only replay or are not judged, unless their events are listed.
+        """
+        listed = {event.register for event in self.events}
+        return tuple(
+            name for name, rule in self.registers.items() if name in listed or rule.match not in ("replay", "any")
+        )
 
     def to_json(self) -> dict[str, object]:
-        return {
+        document: dict[str, object] = {
             "id": self.id,
             "platform": self.platform,
             "inputs": dict(self.inputs),
             "registers": {name: rule.to_json() for name, rule in self.registers.items()},
             "events": [event.to_json() for event in self.events],
         }
+        return {**document, "claims": dict(self.claims)} if self.claims else document
 
     @classmethod
     def from_json(cls, value: object, *, what: str) -> Self:
@@ -118,6 +74,7 @@ class Profile:
                 ExpectedEvent.from_json(event, what=f"{what}.events[{i}]")
                 for i, event in enumerate(fields.take("events", list))
             ),
+            claims=fields.get("claims", {}, dict),
         )
         fields.end()
         profile.check(what)
@@ -127,14 +84,29 @@ class Profile:
         """FormatError unless platform and registers are known, and events and rules say the same."""
         if self.platform not in KINDS:
             raise FormatError(what, f"platform {self.platform!r} is not one of {', '.join(KINDS)}")
-        if set(self.registers) != set(REGISTERS):
-            odd = sorted(set(self.registers) ^ set(REGISTERS))[0]
-            raise FormatError(what, f"register {odd} is missing or not known: there is one rule for each PCR")
-        for bank, registers in replay_expected(self.events).items():
+        wanted = set(MEDIA[self.platform].all)
+        if set(self.registers) != wanted:
+            odd = sorted(set(self.registers) ^ wanted)[0]
+            raise FormatError(what, f"register {odd} is missing or not known: there is one rule for each register")
+        if self.platform == "qemu-tdx":
+            for name, rule in self.registers.items():
+                if rule.match in ("any", "replay"):
+                    raise FormatError(what, f"{name} is {rule.match}, and nothing else witnesses what a host prepares")
+        if bool(self.claims) != (self.platform == "gcp-confidential-space"):
+            raise FormatError(what, "claims are for gcp-confidential-space, and needed there")
+        self._check_events(what)
+
+    def _check_events(self, what: str) -> None:
+        open_ones = {event.register for event in self.events if not event.digests}
+        replayed = replay_expected(event for event in self.events if event.register not in open_ones)
+        for bank, registers in replayed.items():
             for name, value in registers.items():
                 rule = self.registers.get(name)
                 if rule is None or rule.match != "exact" or rule.values[0].get(bank) != value:
                     raise FormatError(what, f"events of {name} do not replay to its {bank} value")
+        for name in sorted(open_ones):
+            if name not in self.registers or self.registers[name].match == "exact":
+                raise FormatError(what, f"an event of {name} is open, so its register cannot be exact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,34 +152,17 @@ def measure(launch: Launch, platform: Platform, profile_id: str | None = None) -
     return Measurements(launch.build_id, launch.flavour, (profile_for(launch, platform, profile_id),))
 
 
-def profile_for(launch: Launch, platform: Platform, profile_id: str | None = None) -> Profile:
-    """One profile; its id is made of kind, boot and Secure Boot state unless given."""
+def profile_for(launch: Launch | None, platform: Platform, profile_id: str | None = None) -> Profile:
+    """One profile; its id is made of kind, boot and Secure Boot state unless given.
+
+    Without a build, what firmware and machine decide alone: no other register accepts anything then.
+    """
     expected = predict(launch, platform)
     name = profile_id or f"{platform.kind}-{platform.boot}-secureboot-{platform.secure_boot.state}"
-    rules = _rules(replay_expected(expected), secure_boot_on=platform.secure_boot.state == "on")
-    inputs = {**platform.to_json(), "stub": launch.stub, "commandLine": launch.command_line}
-    return Profile(name, platform.kind, inputs, rules, expected)
-
-
-def _rules(predicted: Registers, *, secure_boot_on: bool) -> dict[str, RegisterRule]:
-    start = {bank: initial("tpm", bank) for bank in BANKS}
-    rules: dict[str, RegisterRule] = {}
-    for name in REGISTERS:
-        if name in ("pcr0", "pcr1"):
-            rules[name] = RegisterRule("replay", (), "observed")
-        elif name == "pcr10":
-            # With Secure Boot on, IMA's own policy measures more than the boot aggregate, and nothing logs it here.
-            rules[name] = RegisterRule("any" if secure_boot_on else "replay", (), "observed")
-        elif name in predicted[BANKS[0]]:
-            rules[name] = RegisterRule("exact", ({bank: predicted[bank][name] for bank in BANKS},), "computed")
-        elif any(start[BANKS[0]][name]):
-            rules[name] = RegisterRule("exact", ({bank: start[bank][name] for bank in BANKS},), "computed")
-        else:
-            rules[name] = RegisterRule("zero", (), "computed")
-    return rules
-
-
-def _digests(value: object, *, what: str) -> Mapping[str, bytes]:
-    if not isinstance(value, dict):
-        raise FormatError(what, f"a value must be an object, not {type(value).__name__}")
-    return parse_digests(value, what=what)
+    inputs = platform.to_json()
+    said: Mapping[str, object] = {}
+    if launch is not None:
+        inputs |= {"stub": launch.stub, "commandLine": launch.command_line}
+        if platform.kind == "gcp-confidential-space":
+            said = claims.expected(launch)
+    return Profile(name, platform.kind, inputs, rules_for(launch, platform, expected), expected, said)

@@ -1,33 +1,49 @@
 """The platform file: the shape of a machine, as far as it decides what a boot measures. Pure.
 
-Format: docs/formats/platform.md. One kind is known, `qemu-vtpm`; the others are refused by name.
+Format: docs/formats/platform.md. What is not given has the default of its kind; what no default can be right for, and
+what a prediction needs, is asked for by name when it is needed.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.formats.strict_json import Fields, loads
+from pluto_measure.firmware import Firmware, parse_generation
+from pluto_measure.formats.strict_json import Fields, loads, unhex
+from pluto_measure.inputs import Acpi, Input, Read
+from pluto_measure.mrtd import ORDERS, order_of_qemu
 
-Read = Callable[[str], bytes]  # a file named in a platform file, relative to it
-
-KINDS: Final = ("qemu-vtpm",)
-BOOTS: Final = ("uki-kernel", "disk")
+KINDS: Final = ("qemu-tdx", "gcp-tdx", "azure-tdx", "gcp-confidential-space", "qemu-vtpm")
+TDX_KINDS: Final = ("qemu-tdx", "gcp-tdx")  # kinds whose RTMRs hold the boot
+BOOTS: Final = ("uki-kernel", "disk", "direct")
 SECURE_BOOT_STATES: Final = ("absent", "off", "on")
 VARIABLES: Final = ("PK", "KEK", "db", "dbx")
+DISK_BUSES: Final = ("virtio-blk", "virtio-scsi", "nvme")
+
+# Google's TDX machine types: vCPUs and memory in GiB. Larger ones have several NUMA nodes, and nobody has seen their
+# TD HOB.
+GOOGLE_MACHINES: Final[Mapping[str, tuple[int, int]]] = {
+    "c3-standard-4": (4, 16),
+    "c3-standard-8": (8, 32),
+    "c3-standard-22": (22, 88),
+    "c3-standard-44": (44, 176),
+}
+
+_GOOGLE: Final = "c3-standard-4"
+_AZURE: Final = "Standard_DC2es_v6"
 
 _WHAT: Final = "platform file"
 _PROFILES: Final = "platforms.toml"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST_VARIABLE: Final = 1024 * 1024
+_LOW_SPLIT: Final = 0xB0000000  # QEMU q35: with that much memory or more, 2 GiB lie below 4 GiB
+_OPTION: Final = re.compile(r"Boot(Order|[0-9A-F]{4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +54,64 @@ class SecureBoot:
     off     it has, and no keys are enrolled or it is switched off
     on      images are checked against db; `variables` must then hold PK, KEK and db
 
-    `variables` maps PK, KEK, db, dbx to their content; one that is missing is absent on the machine too.
+    `variables` maps PK, KEK, db, dbx to their content, or to the digests of their event where only these are known;
+    one that is missing is absent on the machine too. `known` is False where nobody said what the variables hold, or
+    where nobody can (Azure).
     """
 
     state: str = "absent"
-    variables: Mapping[str, bytes] = field(default_factory=dict)
+    variables: Mapping[str, bytes | Digests] = field(default_factory=dict)
+    known: bool = True
 
     def __post_init__(self) -> None:
         if self.state not in SECURE_BOOT_STATES:
             raise FormatError(_WHAT, f"secureBoot.state {self.state!r} is not one of {', '.join(SECURE_BOOT_STATES)}")
         for name, content in self.variables.items():
-            if name not in VARIABLES or len(content) > _LARGEST_VARIABLE:
+            if name not in VARIABLES or (isinstance(content, bytes) and len(content) > _LARGEST_VARIABLE):
                 raise FormatError(_WHAT, f"secureBoot.{name} is not known or too large")
         missing = [name for name in ("PK", "KEK", "db") if not self.variables.get(name)]
-        if self.state == "on" and missing:
+        if self.state == "on" and missing and self.known:
             raise FormatError(_WHAT, f"secureBoot is on, but {missing[0]} is missing")
         if self.state == "absent" and self.variables:
             raise FormatError(_WHAT, "secureBoot is absent, but variables are given")
 
     def to_json(self) -> dict[str, object]:
         """Contents by digest: enough to compare two profiles."""
-        shown = {name: Digests.of(content).to_json() for name, content in self.variables.items()}
-        return {"state": self.state, **shown}
+        shown = {
+            name: (content if isinstance(content, Digests) else Digests.of(content)).to_json()
+            for name, content in self.variables.items()
+        }
+        return {"state": self.state, **shown, **({} if self.known else {"variables": "not given"})}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The disk that the firmware boots from, as its boot entry names it. `slot`: PCI device number on the root bus."""
+
+    bus: str
+    slot: int
+    serial: str = ""  # NVMe
+
+    def __post_init__(self) -> None:
+        if self.bus not in DISK_BUSES:
+            raise FormatError(_WHAT, f"disk.bus {self.bus!r} is not one of {', '.join(DISK_BUSES)}")
+        if not 0 <= self.slot < 32:
+            raise FormatError(_WHAT, f"disk.slot {self.slot} is not a PCI device number")
+
+    def to_json(self) -> dict[str, object]:
+        return {"bus": self.bus, "slot": self.slot, **({"serial": self.serial} if self.serial else {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One machine shape. Memory in bytes; `firmware` by digest, None where it was not given.
+    """One machine shape. Memory in bytes.
+
+    acpi              the machine's blobs; several are an allow-list, which only `gcp-tdx` may have
+    boot_variables    BootOrder and Boot####, by name in the order of the log; empty: what the firmware makes by itself
+    fw_cfg            items that firmware from 202505 on measures, by name; None: what QEMU offers by itself
+    smbios            digests of the SMBIOS event, which firmware from 202505 on measures
+    devices           the PCI devices on the root bus, as QEMU's -device takes them: for `acpi harvest`
+    endorsed_mrtds    what the maker of the firmware says MRTD is, where the image itself is not at hand
 
     Option ROMs are always off on our machines, so there is no field for them: PCR 2 holds its separator alone.
     """
@@ -75,23 +122,86 @@ class Platform:
     memory: int = 1 << 30
     machine_type: str = "pc-q35-10.1"
     vmm: str = "qemu"
-    vmm_version: str = "10.1"
-    firmware: Digests | None = None
+    vmm_version: str = "11.1"
+    firmware: Firmware | None = None
     secure_boot: SecureBoot = field(default_factory=SecureBoot)
+    edk2_generation: int | None = None
+    page_order: str | None = None
+    disk: Disk | None = None
+    acpi: tuple[Acpi, ...] = ()
+    insecure_unmeasured_acpi: bool = False
+    boot_variables: Mapping[str, Input] = field(default_factory=dict)
+    fw_cfg: Mapping[str, Input] | None = None
+    smbios: Digests | None = None
+    devices: tuple[str, ...] = ()
+    endorsed_mrtds: tuple[bytes, ...] = ()
+    mr_config_id: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise FormatError(_WHAT, f"platform {self.kind!r} is not known, only {', '.join(KINDS)} is")
+            raise FormatError(_WHAT, f"platform {self.kind!r} is not known, only {', '.join(KINDS)} are")
         if self.boot not in BOOTS:
             raise FormatError(_WHAT, f"boot {self.boot!r} is not one of {', '.join(BOOTS)}")
+        if self.boot != "disk" and self.kind not in ("qemu-tdx", "qemu-vtpm"):
+            raise FormatError(_WHAT, f"{self.kind} boots from a disk, not by {self.boot}")
         if not 1 <= self.cpus <= 4096:
             raise FormatError(_WHAT, f"{self.cpus} vCPUs")
         if not 0 < self.memory < 1 << 52:
             raise FormatError(_WHAT, f"memory of {self.memory} bytes")
+        if self.page_order is not None and self.page_order not in ORDERS:
+            raise FormatError(_WHAT, f"pageOrder {self.page_order!r} is not one of {', '.join(ORDERS)}")
+        if self.kind != "gcp-tdx" and (self.insecure_unmeasured_acpi or len(self.acpi) > 1 or self.endorsed_mrtds):
+            raise FormatError(_WHAT, f"an allow-list of ACPI, or an endorsement, is for gcp-tdx, not for {self.kind}")
+        if odd := [name for name in self.boot_variables if not _OPTION.fullmatch(name)]:
+            raise FormatError(_WHAT, f"bootVariables.{odd[0]} is neither BootOrder nor Boot#### in upper-case hex")
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The VMM's version as numbers: "10.1.2" is (10, 1, 2)."""
+        found = re.match(r"[0-9]+(\.[0-9]+)*", self.vmm_version)
+        if not found:
+            raise FormatError(_WHAT, f"vmmVersion {self.vmm_version!r} does not begin with a number")
+        return tuple(int(part) for part in found[0].split("."))
+
+    @property
+    def order(self) -> str:
+        """The order in which this VMM adds and extends pages: a key of `predict.mrtd.ORDERS`."""
+        if self.page_order is not None:
+            return self.page_order
+        return order_of_qemu(self.version) if self.vmm == "qemu" else "interleaved"
+
+    @property
+    def generation(self) -> int:
+        """The edk2 stable tag whose rules the firmware follows. FormatError where nobody knows it."""
+        if self.edk2_generation is not None:
+            return self.edk2_generation
+        if self.firmware is not None and self.firmware.generation is not None:
+            return self.firmware.generation
+        if self.kind == "gcp-tdx":
+            return 202502  # what Google's firmware does, in every log that was seen
+        raise FormatError(
+            _WHAT, "edk2Generation is not given, and it cannot be told from the firmware", hint="add edk2Generation"
+        )
+
+    def shape(self) -> dict[str, object]:
+        """What decides the ACPI blobs and boot variables of a QEMU machine: the key of the harvested table."""
+        if self.firmware is None:
+            raise FormatError(_WHAT, "firmware is not given", hint="name the image with --firmware FILE")
+        return {
+            "vmm": self.vmm,
+            "vmmVersion": ".".join(map(str, self.version[:2])),
+            "machineType": self.machine_type,
+            "firmware": self.firmware.digests["sha384"].hex(),
+            "cpus": self.cpus,
+            "lowMemory": self.memory if self.memory < _LOW_SPLIT else 2 << 30,
+            "boot": "disk" if self.boot == "disk" else "kernel",
+            "devices": list(self.devices),
+            "tpm": self.kind == "qemu-vtpm",
+        }
 
     def to_json(self) -> dict[str, object]:
         """Everything resolved, defaults included: `inputs` of a prediction."""
-        return {
+        document: dict[str, object] = {
             "platform": self.kind,
             "vmm": self.vmm,
             "vmmVersion": self.vmm_version,
@@ -102,42 +212,109 @@ class Platform:
             "boot": self.boot,
             "secureBoot": self.secure_boot.to_json(),
         }
+        optional: dict[str, object] = {
+            "edk2Generation": self.edk2_generation or (self.firmware.generation if self.firmware else None),
+            "pageOrder": self.order if self.kind in TDX_KINDS else None,
+            "disk": self.disk.to_json() if self.disk else None,
+            "acpi": [acpi.to_json() for acpi in self.acpi] if len(self.acpi) > 1 else None,
+            "bootVariables": _digests(self.boot_variables),
+            "fwCfg": None if self.fw_cfg is None else _digests(self.fw_cfg),
+            "smbios": self.smbios.to_json() if self.smbios else None,
+            "devices": list(self.devices) or None,
+            "endorsedMrtds": [value.hex() for value in self.endorsed_mrtds] or None,
+            "insecure_unmeasured_acpi": self.insecure_unmeasured_acpi or None,
+            "mrConfigId": self.mr_config_id.hex() if self.mr_config_id else None,
+        }
+        if len(self.acpi) == 1:
+            optional["acpi"] = self.acpi[0].to_json()
+        return document | {name: value for name, value in optional.items() if value is not None}
+
+    @classmethod
+    def default(cls, kind: str) -> Self:
+        """The machine of this kind with nothing else said."""
+        unsaid = SecureBoot("off", known=False)
+        if kind in ("gcp-tdx", "gcp-confidential-space"):
+            cpus, gib = GOOGLE_MACHINES[_GOOGLE]
+            return cls(kind, "disk", cpus, gib << 30, _GOOGLE, "google", "1", secure_boot=unsaid)
+        if kind == "azure-tdx":
+            return cls(kind, "disk", 2, 8 << 30, _AZURE, "hyper-v", "1", secure_boot=unsaid)
+        return cls(kind)
 
     @classmethod
     def parse(cls, text: bytes | str, read: Read) -> Self:
-        """A platform file. Only `platform` is required; what is missing has the default of `local`'s machine."""
+        """A platform file. Only `platform` is required; what is missing has the default of the kind."""
         return cls.from_json(loads(text, what=_WHAT), read)
 
     @classmethod
     def from_json(cls, value: object, read: Read) -> Self:
-        """A platform file that was read already. Raises FormatError."""
+        """A platform file that was read already. FormatError."""
         fields = Fields(value, what=_WHAT)
-        plain = cls(kind=fields.take("platform", str))
-        firmware = fields.get("firmware", None, dict)
-        platform = cls(
-            kind=plain.kind,
+        plain = cls.default(fields.take("platform", str))
+        machine_type = fields.get("machineType", plain.machine_type, str)
+        cpus, memory = plain.cpus, plain.memory
+        if plain.vmm == "google" and machine_type in GOOGLE_MACHINES:
+            cpus, memory = GOOGLE_MACHINES[machine_type][0], GOOGLE_MACHINES[machine_type][1] << 30
+        generation = fields.get("edk2Generation", None, int, str)
+        config_id, acpi = fields.get("mrConfigId", None, str), fields.get("acpi", None, dict, list)
+        platform = replace(
+            plain,
             boot=fields.get("boot", plain.boot, str),
-            cpus=fields.get("cpus", plain.cpus, int),
-            memory=parse_size(fields.get("memory", plain.memory, int, str)),
-            machine_type=fields.get("machineType", plain.machine_type, str),
+            cpus=fields.get("cpus", cpus, int),
+            memory=parse_size(fields.get("memory", memory, int, str)),
+            machine_type=machine_type,
             vmm=fields.get("vmm", plain.vmm, str),
             vmm_version=fields.get("vmmVersion", plain.vmm_version, str),
-            firmware=None if firmware is None else parse_digests(firmware, read),
-            secure_boot=_secure_boot(fields.get("secureBoot", {"state": "absent"}, dict), read),
+            edk2_generation=None if generation is None else parse_generation(generation),
+            page_order=fields.get("pageOrder", None, str),
+            disk=_disk(fields.get("disk", None, dict)),
+            acpi=tuple(Acpi.parse(item, read, what="acpi") for item in _listed(acpi)),
+            insecure_unmeasured_acpi=fields.get("insecure_unmeasured_acpi", False, bool),
+            boot_variables=_inputs(fields.get("bootVariables", {}, dict), read, "bootVariables"),
+            fw_cfg=_optional_inputs(fields.get("fwCfg", None, dict), read, "fwCfg"),
+            smbios=_smbios(fields.get("smbios", None, str, dict), read),
+            devices=_texts(fields.get("devices", [], list), "devices"),
+            endorsed_mrtds=tuple(
+                unhex(text, 48, what="endorsedMrtds") for text in _texts(fields.get("endorsedMrtds", [], list), "MRTD")
+            ),
+            mr_config_id=None if config_id is None else unhex(config_id, 48, what="mrConfigId"),
+            secure_boot=_secure_boot(fields.get("secureBoot", None, dict), read, plain.secure_boot, plain.kind),
         )
+        firmware = fields.get("firmware", None, str, dict)
         fields.end()
-        return platform
+        return platform if firmware is None else platform.with_firmware(Input.parse(firmware, read, what="firmware"))
+
+    def with_firmware(self, firmware: Input) -> Self:
+        """The same with this firmware; its image is read as far as this kind of machine needs it. FormatError."""
+        if firmware.content is None or self.kind not in TDX_KINDS:
+            return replace(self, firmware=Firmware(firmware.digests))
+        unpack = self.boot == "disk" and self.kind == "qemu-tdx" and not self.boot_variables
+        found = Firmware.of(firmware.content, self.order, self.edk2_generation, unpack=unpack)
+        return replace(self, firmware=found)
 
 
 def parse_profile(text: bytes | str, name: str, read: Read) -> Platform:
-    """The platform file under the id `name` of a TOML file of them (platforms.toml). Raises FormatError."""
-    try:
-        profiles = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(_PROFILES, str(error)) from error
+    """The platform file under the id `name` of a TOML file of them (platforms.toml). FormatError."""
+    return Platform.from_json(profile_members(text, name), read)
+
+
+def profile_members(text: bytes | str, name: str) -> Any:
+    """The same, not read any further. FormatError where no profile has that name."""
+    profiles = _profiles(text)
     if name not in profiles:
         raise FormatError(_PROFILES, f"profile {name!r} is not there, only {', '.join(sorted(profiles)) or 'none'}")
-    return Platform.from_json(profiles[name], read)
+    return profiles[name]
+
+
+def parse_profiles(text: bytes | str, read: Read) -> dict[str, Platform]:
+    """All platform files of a platforms.toml, by id in the order of the file. FormatError."""
+    return {name: Platform.from_json(value, read) for name, value in _profiles(text).items()}
+
+
+def _profiles(text: bytes | str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(_PROFILES, str(error)) from error
 
 
 def parse_size(value: int | str) -> int:
@@ -150,34 +327,59 @@ def parse_size(value: int | str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def parse_digests(value: object, read: Read) -> Digests:
-    """INPUT as the digests of its content: {sha256, sha384}, {file} or {base64}. FormatError."""
-    if isinstance(value, dict) and "sha256" in value:
-        fields = Fields(value, what="input")
-        digests = Digests(fields.hex("sha256", 32), fields.hex("sha384", 48))
-        fields.end()
-        return digests
-    return Digests.of(parse_content(value, read))
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def parse_content(value: object, read: Read) -> bytes:
-    """INPUT as its content: {file} or {base64}. FormatError where only a digest is given."""
-    fields = Fields(value, what="input")
-    name, encoded = fields.get("file", None, str), fields.get("base64", None, str)
+def _texts(values: list[Any], what: str) -> tuple[str, ...]:
+    if not all(isinstance(value, str) for value in values):
+        raise FormatError(_WHAT, f"{what} must be a list of texts")
+    return tuple(values)
+
+
+def _digests(inputs: Mapping[str, Input]) -> dict[str, object] | None:
+    return {name: item.digests.to_json() for name, item in inputs.items()} or None
+
+
+def _inputs(value: Mapping[str, Any], read: Read, what: str) -> dict[str, Input]:
+    return {name: Input.parse(item, read, what=f"{what}.{name}") for name, item in value.items()}
+
+
+def _optional_inputs(value: Mapping[str, Any] | None, read: Read, what: str) -> dict[str, Input] | None:
+    return None if value is None else _inputs(value, read, what)
+
+
+def _disk(value: Mapping[str, Any] | None) -> Disk | None:
+    if value is None:
+        return None
+    fields = Fields(value, what=f"{_WHAT}.disk")
+    disk = Disk(fields.take("bus", str), fields.take("slot", int), fields.get("serial", "", str))
     fields.end()
-    if (name is None) == (encoded is None):
-        raise FormatError("input", "must be {file} or {base64}: the content itself is measured here")
-    if name is not None:
-        return read(name)
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise FormatError("input", "not base64") from error
+    return disk
 
 
-def _secure_boot(value: Mapping[str, object], read: Read) -> SecureBoot:
+def _smbios(value: object, read: Read) -> Digests | None:
+    """A table by its bytes is filtered as the firmware does; a digest is that of what was measured."""
+    if value is None:
+        return None
+    given = Input.parse(value, read, what="smbios")
+    if given.content is None:
+        return given.digests
+    # Imported here: only firmware from 202505 on measures SMBIOS.
+    from pluto_measure.formats import smbios
+
+    return Digests.of(smbios.measured(given.content))
+
+
+def _secure_boot(value: Mapping[str, object] | None, read: Read, plain: SecureBoot, kind: str) -> SecureBoot:
+    if value is None:
+        return plain
     fields = Fields(value, what=f"{_WHAT}.secureBoot")
     state = fields.take("state", str)
-    given = {name: fields.get(name, None, dict) for name in VARIABLES}
+    given = {name: fields.get(name, None, str, dict) for name in VARIABLES}
     fields.end()
-    return SecureBoot(state, {name: parse_content(item, read) for name, item in given.items() if item is not None})
+    inputs = {
+        name: Input.parse(item, read, what=f"secureBoot.{name}") for name, item in given.items() if item is not None
+    }
+    variables = {name: item.digests if item.content is None else item.content for name, item in inputs.items()}
+    return SecureBoot(state, variables, known=kind != "azure-tdx")

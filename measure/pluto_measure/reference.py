@@ -12,13 +12,15 @@ from itertools import zip_longest
 from typing import Final
 
 from pluto_measure.difference import Difference, differences
+from pluto_measure.event_text import describe
 from pluto_measure.evidence import BANKS, REGISTERS, Registers
-from pluto_measure.explain import describe
+from pluto_measure.explain import Known
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
-from pluto_measure.measurements import Profile, RegisterRule
+from pluto_measure.measurements import Profile
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.replay import covers_banks, replay
+from pluto_measure.rules import RegisterRule
 
 # What a firmware measures of itself, its settings and its boot order: all that a register may hold whose values are
 # not predicted (rule `replay`). No code that was loaded from a disk or a device is among them.
@@ -73,15 +75,17 @@ def _with_log(profile: Profile, registers: Registers, log: EventLog) -> Iterator
         expected = [event for event in profile.events if event.register == name]
         if not (actual or expected):
             continue
-        yield _replay(name, registers, replayed)
+        yield _replay(name, registers, replayed, as_predicted=name not in meanings)
         yield _events(name, rule, expected, actual, meanings.get(name))
 
 
 def _meanings(profile: Profile, log: EventLog) -> Mapping[str, Difference]:
     """What differences mean, in words. They explain a refusal; `_events` decides it."""
-    if not all(set(BANKS) <= set(event.digests) for event in profile.events):
+    choices = [choice for event in profile.events for choice in (event.digests, *event.allowed) if choice]
+    if not all(set(BANKS) <= set(choice) for choice in choices):
         return {}
-    return {found.register: found for found in differences(profile.events, log, profile.logged)}
+    found = differences(profile.events, log, profile.logged, known=Known.of(profile.inputs))
+    return {difference.register: difference for difference in found}
 
 
 def _extends(log: EventLog, event: LogEvent, name: str) -> bool:
@@ -113,12 +117,15 @@ def _spell(registers: Registers, name: str) -> str:
     return " | ".join(f"{bank}:{registers[bank][name].hex()}" for bank in BANKS)
 
 
-def _replay(name: str, registers: Registers, replayed: dict[str, dict[str, bytes]]) -> Finding:
+def _replay(name: str, registers: Registers, replayed: Replayed, *, as_predicted: bool) -> Finding:
+    otherwise = "the log's events do not give the quoted value: the log was altered or is not of this boot"
+    if as_predicted:
+        otherwise += ", or something was measured after the log's end"
     return judge(
         f"log.replay.{name}",
         all(replayed[bank][name] == registers[bank][name] for bank in BANKS),
         "the log's events give the quoted value",
-        otherwise="the log's events do not give the quoted value: the log was altered or is not of this boot",
+        otherwise=otherwise,
         expected=_spell(registers, name),
         actual=_spell(replayed, name),
     )
@@ -156,13 +163,16 @@ def _own_events(check: str, actual: Sequence[LogEvent]) -> Finding:
 
 
 def _same(expected: ExpectedEvent, actual: LogEvent) -> bool:
-    return expected.type == actual.type and all(actual.digests[b] == expected.digests.get(b) for b in BANKS)
+    return expected.type == actual.type and expected.permits(actual.digests, BANKS)
 
 
 def _spell_expected(event: ExpectedEvent | None) -> str:
     if event is None:
         return "no event here"
-    return f"{type_name(event.type)} {_spell_digests(event.digests)} ({event.description})"
+    digests = _spell_digests(event.digests)
+    if not event.digests:
+        digests = f"one of {len(event.allowed)} digests" if event.allowed else "any digest"
+    return f"{type_name(event.type)} {digests} ({event.description})"
 
 
 def _spell_actual(event: LogEvent | None) -> str:

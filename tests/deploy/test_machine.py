@@ -8,6 +8,7 @@ import pytest
 from pluto_deploy.local.machine import LEAST_MEMORY, Machine, Wiring, arguments
 from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
+from pluto_measure.firmware import Firmware
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.platform import Platform
 
@@ -90,7 +91,8 @@ def test_a_machine_that_cannot_work_is_refused(changes: dict[str, str]) -> None:
 
 def test_the_platform_says_what_the_machine_is() -> None:
     platform = Machine(boot="disk", cpus=4, memory=1 << 29).platform(FIRMWARE)
-    assert (platform.boot, platform.cpus, platform.memory, platform.firmware) == ("disk", 4, 1 << 29, FIRMWARE)
+    shape = (platform.boot, platform.cpus, platform.memory, platform.firmware)
+    assert shape == ("disk", 4, 1 << 29, Firmware(FIRMWARE))
     assert f"-machine {platform.machine_type}," in joined(Machine())
 
 

@@ -9,7 +9,8 @@ import pytest
 from pluto_measure.appraise import Appraisal, verify_evidence
 from pluto_measure.difference import NOT_PREDICTED, expected_from_log
 from pluto_measure.evidence import BANKS, REGISTERS
-from pluto_measure.measurements import Measurements, Profile, RegisterRule, measure
+from pluto_measure.measurements import Measurements, Profile, measure
+from pluto_measure.rules import RegisterRule
 from simulators import recorded_boots
 from simulators.policies import POLICY
 from simulators.tpm_quotes import NOW, Machine

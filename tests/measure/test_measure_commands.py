@@ -121,7 +121,7 @@ def test_predict_writes_measurements_that_can_be_read(dist: Path, capsys: pytest
     [
         (["predict", "{}/launch.json"], 2, "one of the arguments --platform --profile --platform-file is required"),
         (["predict", "{}/none.json", "--platform", "qemu-vtpm"], 2, "none.json cannot be read: No such file"),
-        (["predict", "{}", "--platform", "gcp-tdx"], 2, "invalid choice: 'gcp-tdx'"),
+        (["predict", "{}", "--platform", "sev-snp"], 2, "invalid choice: 'sev-snp'"),
         (["predict", "{}", "--platform", "qemu-vtpm", "--memory", "1X"], 2, "'1X' is not digits"),
         (["predict", "{}", "--platform", "qemu-vtpm", "--cpus", "0"], 2, "0 vCPUs"),
         (["predict", "{}/log", "--platform", "qemu-vtpm"], 3, "launch.json: not JSON"),

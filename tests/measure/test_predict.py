@@ -68,7 +68,7 @@ def test_a_kernel_boot_measures_the_uki_before_the_boot_option_and_no_partition_
     events = predict(LAUNCH, Platform(boot="uki-kernel"))
     assert [e.description for e in events if e.register == "pcr4"] == [
         "UKI",
-        "boot option is started",
+        "boot option starts",
         "end of the firmware phase",
         "kernel inside the UKI",
     ]
@@ -94,18 +94,18 @@ def test_with_secure_boot_on_the_kernel_is_hidden_and_the_key_is_measured() -> N
     events = predict(LAUNCH, platform)
     assert not [e for e in events if e.source == "launch.kernel.authenticode"]
     assert [e for e in events if e.register == "pcr7"][-1].type == eventlog.EventType.EV_EFI_VARIABLE_AUTHORITY
-    two = replace(platform, secure_boot=SecureBoot("on", {"PK": lists, "KEK": lists, "db": lists + lists}))
-    with pytest.raises(FormatError, match="db has 2 entries"):
-        predict(LAUNCH, two)
+    two = replace(platform, secure_boot=SecureBoot("on", {"PK": lists, "KEK": lists, "db": lists + lists[:-1] + b"x"}))
+    authority = [e for e in predict(LAUNCH, two) if e.role == "authority:db"]
+    assert [len(event.allowed) for event in authority] == [2]
 
 
-@pytest.mark.parametrize("stub", ["252.39-1", "256.7", "258", "262~rc1", "2570", "", "v257"])
+@pytest.mark.parametrize("stub", ["251.4", "263", "2570", "", "two"])
 def test_another_stub_is_refused_by_name(stub: str) -> None:
     with pytest.raises(FormatError, match=r"systemd-stub .* is not known"):
         predict(replace(LAUNCH, stub=stub), Platform())
 
 
-@pytest.mark.parametrize("name", [".profile", ".dtb", ".dtbauto", ".hwids"])
+@pytest.mark.parametrize("name", [".dtb", ".dtbauto", ".hwids", ".efifw"])
 def test_a_section_that_is_chosen_at_run_time_is_refused(name: str) -> None:
     with pytest.raises(FormatError, match="chosen at run time"):
         predict(replace(LAUNCH, sections=(*LAUNCH.sections, SectionDigest(name, 1, A))), Platform())

@@ -8,8 +8,9 @@ import pytest
 
 from pluto_measure.findings import Finding, failures
 from pluto_measure.formats import eventlog
-from pluto_measure.measurements import Profile, RegisterRule
+from pluto_measure.measurements import Profile
 from pluto_measure.reference import compare
+from pluto_measure.rules import RegisterRule
 from simulators.tpm_quotes import BOOT, EV_IPL, Event, log_of, reference_of, registers_of
 
 PROFILE = reference_of().profiles[0]

@@ -16,7 +16,7 @@ from pluto_measure.appraise import verify_evidence
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.evidence import BANKS, Claims, Envelope, tpm_extra_data
 from pluto_measure.formats import tpm
-from pluto_measure.measurements import RegisterRule
+from pluto_measure.rules import RegisterRule
 from pluto_measure.verify import verify_tpm
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
 from simulators import policies

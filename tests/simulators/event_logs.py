@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pluto_measure.digests import ALGORITHMS, digest
 from pluto_measure.formats import uefi
@@ -69,3 +69,59 @@ def _guid(text: str) -> bytes:
     first, second, third, fourth, fifth = text.split("-")
     head = b"".join(bytes.fromhex(part)[::-1] for part in (first, second, third))
     return head + bytes.fromhex(fourth + fifth)
+
+
+def tlv(kind: int, value: bytes) -> bytes:
+    """One field of a canonical log: big-endian, as everything in it."""
+    return bytes([kind]) + len(value).to_bytes(4, "big") + value
+
+
+def canonical_record(
+    number: int, index: int, content: bytes, *, digests: Mapping[str, bytes] | None = None, register: int = 108
+) -> bytes:
+    """One record of a canonical log. `content` is a whole TLV, and what is digested (SHA-384) unless told otherwise."""
+    digests = {"sha384": digest("sha384", content)} if digests is None else digests
+    listed = b"".join(tlv(ALGORITHMS[name][0], value) for name, value in digests.items())
+    return tlv(0, number.to_bytes(8, "big")) + tlv(register, bytes([index])) + tlv(3, listed) + content
+
+
+def cos(kind: int, text: bytes) -> bytes:
+    """The content of a record of Container-Optimized OS, as a whole TLV."""
+    return tlv(80, tlv(kind, text))
+
+
+def pc_client(kind: int, data: bytes) -> bytes:
+    """The content of a canonical record that carries a firmware's event, as a whole TLV."""
+    return tlv(5, tlv(0, kind.to_bytes(4, "big")) + tlv(1, data))
+
+
+def ccel_table(log_size: int, *, address: int = 0xBEDBF000, kind: int = 2) -> bytes:
+    """The ACPI table CCEL, with its checksum."""
+    body = b"CCEL" + le(56, 4) + b"\1\0" + b"PLUTO PLUTOTEE".ljust(26) + bytes([kind, 0, 0, 0]) + le(log_size, 8)
+    table = bytearray(body + le(address, 8))
+    table[9] = -sum(table) % 256
+    return bytes(table)
+
+
+def aael(domain: str, operation: str, content: str) -> LogEvent:
+    """An event of the Confidential Containers' attestation agent."""
+    text = f"{domain} {operation} {content}".encode()
+    return measured(4, EventType.EV_EVENT_TAG, b"LEAA" + le(len(text), 4) + text, ("sha384",))
+
+
+def protobuf(number: int, content: bytes) -> bytes:
+    """One length-delimited field."""
+    size, length = len(content), bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + content
+
+
+def oak_evidence(events: Iterable[tuple[str, bytes]], quote: bytes = b"quote") -> bytes:
+    """Oak's Evidence with a quote and an event log; an event is its tag and the message inside."""
+    encoded = (
+        protobuf(1, tag.encode()) + protobuf(2, protobuf(1, b"type.example/Layer") + protobuf(2, message))
+        for tag, message in events
+    )
+    return protobuf(1, b"\x08\4" + protobuf(2, quote)) + protobuf(4, b"".join(protobuf(2, e) for e in encoded))

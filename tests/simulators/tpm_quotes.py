@@ -20,9 +20,10 @@ from cryptography.x509.oid import NameOID
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmQuote, tpm_extra_data
 from pluto_measure.formats import tpm
-from pluto_measure.measurements import Measurements, Profile, RegisterRule
+from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.replay import ima_boot_aggregate
+from pluto_measure.rules import RegisterRule
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 AK_ATTRIBUTES = (
@@ -140,7 +141,7 @@ def reference_of(
     for register in ("pcr0", "pcr1", "pcr10"):
         rules[register] = RegisterRule("replay", (), "observed")
     expected = tuple(
-        ExpectedEvent(f"pcr{i}", kind, {bank: hashlib.new(bank, data).digest() for bank in BANKS}, repr(data), "test")
+        ExpectedEvent(f"pcr{i}", kind, {bank: hashlib.new(bank, data).digest() for bank in BANKS}, repr(data), "-", "-")
         for i, kind, data in events
         if i > 1
     )

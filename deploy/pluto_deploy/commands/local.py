@@ -9,7 +9,7 @@ from pathlib import Path
 from pluto_deploy.local import acceleration, engine
 from pluto_deploy.local.console import Malformed, Said
 from pluto_deploy.local.engine import Order, Started, Status
-from pluto_deploy.local.machine import Machine
+from pluto_deploy.local.machine import BOOTS, Machine
 from pluto_deploy.local.state import LIVE, Record, StateFolder, default_root
 from pluto_deploy.progress import Progress, on_stderr
 from pluto_image import inputs, mirrors
@@ -19,7 +19,7 @@ from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.command import Result, counted
 from pluto_measure.errors import SourceError, UsageError
-from pluto_measure.platform import BOOTS, parse_size
+from pluto_measure.platform import parse_size
 from pluto_notary.config import encode_payload
 from pluto_notary.events import Event
 

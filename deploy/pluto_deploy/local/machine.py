@@ -13,11 +13,13 @@ from typing import Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
-from pluto_measure.platform import BOOTS, Platform
+from pluto_measure.firmware import Firmware
+from pluto_measure.platform import Platform
 
 MACHINE_TYPE: Final = "pc-q35-10.1"
 GUEST_PORT: Final = 8443
 CONFIG_SERIAL: Final = "pluto-config"  # by this the image finds the disk with its run-time configuration
+BOOTS: Final = ("uki-kernel", "disk")  # the image is a UKI, so it is never booted as a bare kernel
 ACCELERATORS: Final = ("tcg", "kvm")
 # Less leaves the kernel no room to unpack the image: a tmpfs takes half of the memory, and the rest is cut silently.
 LEAST_MEMORY: Final = 320 << 20
@@ -56,7 +58,7 @@ class Machine:
             cpus=self.cpus,
             memory=self.memory,
             machine_type=MACHINE_TYPE,
-            firmware=firmware,
+            firmware=Firmware(firmware),
         )
 
 

@@ -1,36 +1,76 @@
-"""`pluto-measure diff`: the first event in which a machine's log differs from the expected one, and what it means."""
+"""`pluto-measure diff`: the events in which a machine's log differs from the expected one, what they mean, and why."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
+import sys
+import textwrap
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.commands.replay import LOG_LIMIT
-from pluto_measure.difference import Difference, differences, expected_from_log
+from pluto_measure.difference import THIS_RELEASE, Comparison, compare, expected_from_log
 from pluto_measure.errors import FormatError, UsageError
-from pluto_measure.formats import eventlog
+from pluto_measure.explain import Known
+from pluto_measure.formats import logs
 from pluto_measure.formats.eventlog import EventLog
 from pluto_measure.formats.strict_json import loads
+from pluto_measure.judged import Judged, judged_by_events, judged_by_rules, judged_by_values
 from pluto_measure.measurements import Measurements, Profile
+from pluto_measure.predict import events
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.replay import replay, replay_expected
+from pluto_measure.replay import replay
+from pluto_measure.rows import align_logs
+from pluto_measure.rules import RegisterRule
+from pluto_measure.side_by_side import DEFAULT_WIDTH, table
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _DIFFERENT: Final = 5
+# What firmware and machine decide alone: all that can be compared where no build is given.
+_OF_THE_MACHINE: Final = ("rtmr0", "pcr0", "pcr1", "pcr7")
 
-Registers = dict[str, dict[str, object]]
+# Predictions that were made before events had roles: what their other words say of it.
+_OLD_SECTION: Final = re.compile(r"launch\.sections\[(.*)\]")
+_ROLE_OF_SOURCE: Final = {
+    "launch.uki.authenticode": "image:uki",
+    "launch.kernel.authenticode": "image:kernel",
+    "launch.commandLine": "load-options",
+    "launch.handedInitrd": "initrd",
+    "launch.disk.gptEvent": "gpt",
+    "platform.secureBoot.db": "authority:db",
+}
+_ROLE_OF_TEXT: Final = {
+    "boot option is started": "calling",
+    events.EXIT_INVOKED.decode(): "exit-invoked",
+    events.EXIT_DONE.decode(): "exit-done",
+}
+
+DESCRIPTION: Final = """Compare a machine's event log with the expected one, register by register: which events differ,
+what that means, and what likely caused it. Registers are aligned by what their events are for, so one event too many
+is one difference. Exit code 0 equal, 5 different."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What is expected: events, the registers to compare (None: all that are named), and what these are judged by."""
+
+    events: tuple[ExpectedEvent, ...]
+    registers: tuple[str, ...] | None
+    judged: dict[str, Judged]
+    known: Known = field(default_factory=Known)
+    profile: str | None = None
+    ours: str = THIS_RELEASE
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command to pluto-measure."""
     sub = subparsers.add_parser(
-        "diff",
-        help="the first event in which a machine's log differs, and what it means",
-        description="Compare a machine's event log with the expected one, register by register, and say what the "
-        "first differing event means. Exit code 0 equal, 5 different.",
+        "diff", help="the events in which a machine's log differs, what they mean, and why", description=DESCRIPTION
     )
     sub.add_argument(
         "expected",
@@ -38,98 +78,138 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         help="measurements.json, the output of predict --json, or another log",
     )
-    sub.add_argument("actual", metavar="ACTUAL", type=Path, help="the machine's log (TPM or CCEL)")
+    sub.add_argument("actual", metavar="ACTUAL", type=Path, help="the machine's log (CCEL, TPM or canonical)")
     sub.add_argument("--profile", metavar="ID", help="the profile of measurements.json (default: the nearest)")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Compare; the document has `equal`, `first`, `differences`, `registers`."""
-    log = eventlog.parse(files.read(arguments.actual, what="event log", limit=LOG_LIMIT))
+    """Compare; the document has `equal`, `first`, `differences`, `cause`, `explainable`, `registers`."""
+    log = logs.parse(files.read(arguments.actual, what="event log", limit=LOG_LIMIT))
     data = files.read(arguments.expected, what="expected log", limit=_JSON_LIMIT)
-    if data.lstrip()[:1] != b"{":
-        if arguments.profile is not None:
-            raise UsageError("--profile needs measurements.json, and EXPECTED is a log")
-        events = expected_from_log(eventlog.parse(data))
-        return _result(differences(events, log, _all_registers(events, log)), _registers(events, log), None)
-    parsed = loads(data, what="expected log")
+    expected = _expected(data, log, arguments.profile)
+    found = compare(expected.events, log, expected.registers, known=expected.known, ours=expected.ours)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH
+    code = 0 if _is_equal(found, expected.judged) else _DIFFERENT
+    shown = document(found, expected.judged, expected.profile)
+    return Result(shown, text(found, expected.judged, width), exit_code=code)
+
+
+def document(found: Comparison, judged: dict[str, Judged], profile: str | None) -> dict[str, object]:
+    """The JSON document."""
+    counts, cause = found.counts, found.cause
+    return {
+        "equal": _is_equal(found, judged),
+        "profile": profile,
+        "first": found.first.to_json() if found.first else None,
+        "cause": cause.to_json() if cause else None,
+        "explainable": list(found.explainable),
+        "differences": [difference.to_json() for difference in found.differences],
+        "registers": {name: {**one.to_json(), "differences": counts.get(name)} for name, one in judged.items()},
+    }
+
+
+def text(found: Comparison, judged: dict[str, Judged], width: int) -> str:
+    """The same for people; no line longer than `width`."""
+    side_by_side = table(found, {name: one.equal for name, one in judged.items()}, width)
+    if _is_equal(found, judged):
+        return "equal: every compared register has the expected events\n\n" + side_by_side
+    lines = ["different:"]
+    for name in _odd(found, judged):
+        lines.append(f"  {name}: every event is allowed, but not all of them together")
+    for difference in found.firsts:
+        attack = f"  (attack: {difference.attack})" if difference.attack else ""
+        said = f"event {difference.index}, {difference.register}: {difference.meaning}{attack}"
+        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="      ")
+    if (cause := found.cause) is not None:
+        lines += ["", *textwrap.wrap(f"likely cause: {cause.text}", width, subsequent_indent="  ")]
+        lines += textwrap.wrap(f"hint: {cause.hint}", width, subsequent_indent="  ") if cause.hint else []
+    explainable = ", ".join(name for name in found.explainable if found.rows[name]) or "none"
+    lines += textwrap.wrap(f"registers that stay explainable: {explainable}", width, subsequent_indent="  ")
+    return "\n".join(lines) + "\n\n" + side_by_side
+
+
+def _is_equal(found: Comparison, judged: dict[str, Judged]) -> bool:
+    return not found.differences and not _odd(found, judged)
+
+
+def _odd(found: Comparison, judged: dict[str, Judged]) -> list[str]:
+    """Compared registers that have the wrong value although each of their events is allowed: of several machines."""
+    return [
+        name for name, count in found.counts.items() if not count and name in judged and judged[name].equal is False
+    ]
+
+
+def _expected(data: bytes, log: EventLog, wanted: str | None) -> _Expected:
+    parsed = loads(data, what="expected log") if data.lstrip()[:1] == b"{" else None
     if isinstance(parsed, dict) and "profiles" in parsed:
-        profile, found = _nearest(Measurements.parse(data), log, arguments.profile)
-        return _result(found, _judged(profile, log), profile.id)
-    events, command_line = _prediction(parsed)
-    return _result(differences(events, log, command_line=command_line), _registers(events, log), None)
+        return _nearest(Measurements.parse(data), log, wanted)
+    if wanted is not None:
+        raise UsageError("--profile needs measurements.json, and EXPECTED is none")
+    if isinstance(parsed, dict) and isinstance(parsed.get("events"), list):
+        return _prediction(parsed, log)
+    if isinstance(parsed, dict) and "event_log" not in parsed:
+        raise FormatError("expected log", "is neither measurements.json nor the output of predict --json, nor a log")
+    other = logs.parse(data)
+    expected = expected_from_log(other)
+    named = [event.register for event in (*expected, *expected_from_log(log))]
+    registers = tuple(dict.fromkeys(named))
+    return _Expected(expected, registers, judged_by_values(replay(other), log, registers), ours="the expected log")
 
 
-def _nearest(measurements: Measurements, log: EventLog, wanted: str | None) -> tuple[Profile, tuple[Difference, ...]]:
+def _nearest(measurements: Measurements, log: EventLog, wanted: str | None) -> _Expected:
     profiles = [p for p in measurements.profiles if wanted in (None, p.id)]
     if not profiles:
         raise UsageError(f"measurements.json has no profile {wanted}" if wanted else "measurements.json has no profile")
-    compared = []
-    for profile in profiles:
-        line = profile.inputs.get("commandLine")
-        known = line if isinstance(line, str) else None
-        compared.append((profile, differences(profile.events, log, profile.logged, command_line=known)))
-    return min(compared, key=lambda pair: len(pair[1]))
+    profile = min(profiles, key=lambda one: _distance(one, log)) if len(profiles) > 1 else profiles[0]
+    judged = judged_by_rules(profile.registers, log)
+    return _Expected(profile.events, profile.logged, judged, Known.of(profile.inputs), profile.id)
 
 
-def _prediction(parsed: object) -> tuple[tuple[ExpectedEvent, ...], str | None]:
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("events"), list):
-        raise FormatError("expected log", "is neither measurements.json nor the output of predict --json")
-    events = tuple(ExpectedEvent.from_json(item, what=f"events[{i}]") for i, item in enumerate(parsed["events"]))
+def _distance(profile: Profile, log: EventLog) -> tuple[int, int]:
+    """How many registers differ, and how many events. A profile with other banks than the log is farthest."""
+    try:
+        rows = align_logs(profile.events, log, profile.logged)
+    except FormatError:
+        return sys.maxsize, 0
+    wrong = [sum(not row.equal for row in of_register) for of_register in rows.values()]
+    return sum(map(bool, wrong)), sum(wrong)
+
+
+def _prediction(parsed: dict[str, Any], log: EventLog) -> _Expected:
+    """The output of predict --json. Older ones have neither roles nor rules."""
+    expected = tuple(
+        ExpectedEvent.from_json(_with_role(item), what=f"events[{i}]") for i, item in enumerate(parsed["events"])
+    )
     inputs = parsed.get("inputs")
-    line = inputs.get("commandLine") if isinstance(inputs, dict) else None
-    return events, line if isinstance(line, str) else None
+    known = Known.of(inputs) if isinstance(inputs, dict) else Known()
+    judged = judged_by_events(expected, log)
+    given = parsed.get("rules")
+    if not isinstance(given, dict):
+        return _Expected(expected, None, judged, known)
+    rules = {name: RegisterRule.from_json(rule, what=f"rules.{name}") for name, rule in given.items()}
+    listed = {event.register for event in expected}
+    if parsed.get("buildId") is None:
+        return _Expected(expected, tuple(name for name in _OF_THE_MACHINE if name in listed), judged, known)
+    named = [name for name, rule in rules.items() if name in listed or rule.match not in ("replay", "any")]
+    return _Expected(expected, tuple(named), judged | judged_by_rules(rules, log), known)
 
 
-def _all_registers(events: tuple[ExpectedEvent, ...], log: EventLog) -> list[str]:
-    logged = [log.register(event) for event in log.events if event.type != eventlog.EventType.EV_NO_ACTION]
-    return list(dict.fromkeys([*(event.register for event in events), *logged]))
+def _with_role(event: object) -> object:
+    """An expected event in JSON, with a role also where the prediction was made before events had one."""
+    if not isinstance(event, dict) or "role" in event:
+        return event
+    described, source = str(event.get("description")), str(event.get("source"))
+    return {**event, "role": _ROLE_OF_SOURCE.get(source) or _described(described, source, event.get("register"))}
 
 
-def _registers(events: tuple[ExpectedEvent, ...], log: EventLog) -> Registers:
-    expected, actual = replay_expected(events), replay(log)
-    shown: Registers = {}
-    for name in _all_registers(events, log):
-        ours = {bank: values[name].hex() for bank, values in expected.items() if name in values}
-        theirs = {bank: values[name].hex() for bank, values in actual.items()}
-        banks = set(ours) & set(theirs)
-        equal = all(ours[bank] == theirs[bank] for bank in banks) if banks else None
-        shown[name] = {"equal": equal, "expected": ours, "actual": theirs}
-    return shown
-
-
-def _judged(profile: Profile, log: EventLog) -> Registers:
-    actual = replay(log)
-    shown: Registers = {}
-    for name, rule in profile.registers.items():
-        theirs = {bank: values[name] for bank, values in actual.items() if name in values}
-        allowed = {bank: rule.accepted(name, bank, actual) for bank in theirs if bank in ("sha256", "sha384")}
-        # A log cannot say what the kernel extends after it, so rules that need the quote are left open.
-        judged = {bank: values for bank, values in allowed.items() if values is not None and rule.match != "replay"}
-        shown[name] = {
-            "equal": all(theirs[bank] in values for bank, values in judged.items()) if judged else None,
-            "match": rule.match,
-            "expected": {bank: [value.hex() for value in values] for bank, values in judged.items()},
-            "actual": {bank: value.hex() for bank, value in theirs.items()},
-        }
-    return shown
-
-
-def _result(found: tuple[Difference, ...], registers: Registers, profile: str | None) -> Result:
-    document: dict[str, object] = {
-        "equal": not found,
-        "profile": profile,
-        "first": found[0].to_json() if found else None,
-        "differences": [difference.to_json() for difference in found],
-        "registers": registers,
-    }
-    if not found:
-        return Result(document, "equal: every compared register has the expected events\n")
-    lines = [_line(difference) for difference in found]
-    return Result(document, "different:\n" + "".join(lines), exit_code=_DIFFERENT)
-
-
-def _line(difference: Difference) -> str:
-    attack = f"  (attack: {difference.attack})" if difference.attack else ""
-    return f"  event {difference.index}, {difference.register}: {difference.meaning}{attack}\n"
+def _described(description: str, source: str, register: object) -> str:
+    section = _OLD_SECTION.fullmatch(source)
+    if section:
+        return f"section-name:{section[1]}" if description.startswith("name of") else f"section:{section[1]}"
+    if description.startswith("variable "):
+        return description.partition(":")[0].replace(" ", ":")
+    if description.startswith("end of"):
+        return "separator:secure-boot" if register == "pcr7" else "separator:ready"
+    return _ROLE_OF_TEXT.get(description, "")

@@ -27,6 +27,8 @@ def read_head(path: Path, size: int, *, what: str) -> bytes:
             return file.read(size)
     except OSError as error:
         raise UsageError(f"{what} {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL, or what no file system can spell
+        raise UsageError(f"{what} {str(path)!r} cannot be a file's name") from error
 
 
 def write(path: Path, text: str) -> None:

@@ -3,53 +3,50 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pluto_measure import describe
 from pluto_measure.command import Result
 from pluto_measure.commands import files
-from pluto_measure.digests import Digests
-from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.commands.machine import add_machine_options, machines
+from pluto_measure.errors import UsageError
+from pluto_measure.formats.gpt import SECTOR
 from pluto_measure.launch import Launch
-from pluto_measure.measurements import Measurements, Profile, measure
-from pluto_measure.platform import BOOTS, KINDS, Platform, SecureBoot, parse_profile, parse_size
-from pluto_measure.predict.events import BANKS
+from pluto_measure.measurements import Measurements, Profile, profile_for
+from pluto_measure.platform import Platform
+from pluto_measure.predict.media import MEDIA
 from pluto_measure.replay import Registers, registers_json
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
-_PLATFORMS: Final = "image/notary/platforms.toml"  # of the checkout that one stands in
+_IMAGE_LIMIT: Final = 1024 * 1024 * 1024
+_DISK_HEAD: Final = 2 * 1024 * 1024  # holds any partition table that we accept
+
+DESCRIPTION: Final = """Compute what a machine measures when it boots a build: every event of its log in order, with the
+input it comes from, and the registers that follow. Nothing is booted and no hardware is needed. The build is given as
+launch.json, or as the files that are booted; without either, MRTD and RTMR[0] are computed, which firmware and machine
+decide alone."""
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command to pluto-measure."""
     sub = subparsers.add_parser(
-        "predict",
-        help="the event log and registers that a boot of a build must give",
-        description="Compute from launch.json what a machine measures when it boots that build: every event of its "
-        "log in order, and the registers that follow. Nothing is booted and no hardware is needed.",
+        "predict", help="the event log and registers that a boot of a build must give", description=DESCRIPTION
     )
-    sub.add_argument("launch", metavar="LAUNCH", type=Path, help="launch.json of the build, or the folder it lies in")
-    machine = sub.add_mutually_exclusive_group(required=True)
-    machine.add_argument("--platform", choices=KINDS, help="the kind of machine, with defaults for the rest")
-    machine.add_argument("--profile", metavar="ID", help="the machine of this name in --platforms")
-    machine.add_argument("--platform-file", metavar="FILE", type=Path, help="a platform file (JSON)")
     sub.add_argument(
-        "--platforms",
-        metavar="FILE",
-        type=Path,
-        default=Path(_PLATFORMS),
-        help=f"machines by name, a TOML file whose paths are relative to LAUNCH's folder (default: {_PLATFORMS})",
+        "launch", metavar="LAUNCH", type=Path, nargs="?", help="launch.json of the build, or the folder it lies in"
     )
-    sub.add_argument("--boot", choices=BOOTS, help="started by -kernel or from the disk (default: uki-kernel)")
-    sub.add_argument("--cpus", type=int, metavar="N", help="vCPUs; recorded in the inputs")
-    sub.add_argument("--memory", metavar="SIZE", help="memory, such as 1G; recorded in the inputs")
-    sub.add_argument("--firmware", metavar="FILE", type=Path, help="the firmware; its digest is recorded in the inputs")
-    sub.add_argument(
-        "--secure-boot",
-        choices=("absent", "off"),
-        help="whether the firmware has Secure Boot at all; with enrolled keys use --platform-file",
-    )
+    booted = sub.add_argument_group("what is booted, instead of LAUNCH")
+    booted.add_argument("--uki", metavar="FILE", type=Path, help="a unified kernel image")
+    booted.add_argument("--disk", metavar="FILE", type=Path, help="the disk that the UKI is booted from")
+    booted.add_argument("--stub", metavar="VERSION", help="systemd-stub's version (default: what the UKI says)")
+    booted.add_argument("--kernel", metavar="FILE", type=Path, help="a kernel, booted directly")
+    booted.add_argument("--initrd", metavar="FILE", type=Path, help="its initrd")
+    booted.add_argument("--command-line", metavar="TEXT", default="", help="its command line, as the VMM is given it")
+    add_machine_options(sub)
     sub.add_argument("--id", metavar="ID", help="the profile's name in measurements.json")
+    sub.add_argument("--registers", action="store_true", help="print the registers alone, without the events")
     sub.add_argument("--measurements", metavar="FILE", type=Path, help="also write measurements.json to FILE")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=predict)
@@ -57,84 +54,155 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def predict(arguments: argparse.Namespace) -> Result:
     """Predict one boot; optionally write measurements.json."""
-    path: Path = arguments.launch
-    if path.is_dir():
-        path = path / "launch.json"
-    launch = Launch.parse(files.read(path, what="launch.json", limit=_JSON_LIMIT))
-    measurements = measure(launch, _platform(arguments, path.parent), arguments.id or arguments.profile)
-    notes: tuple[str, ...] = ()
+    launch, folder = _launch(arguments)
+    named = machines(arguments, folder)
+    if arguments.id is not None and len(named) > 1:
+        raise UsageError("--id names one profile, and several machines are named")
+    profiles: list[Profile] = []
+    notes: list[str] = []
+    for name, platform in named:
+        booted = replace(platform, boot="direct") if arguments.kernel is not None else platform
+        profiles.append(profile_for(launch, booted, arguments.id or name))
+        notes += _missing(name or platform.kind, booted)
     if arguments.measurements is not None:
-        files.write(arguments.measurements, measurements.to_text())
-        notes = (f"wrote {arguments.measurements}",)
-    profile = measurements.profiles[0]
-    return Result(_document(measurements, profile), _text(measurements, profile), notes=notes)
+        if launch is None:
+            raise UsageError("--measurements needs a build: registers of firmware and machine alone accept any image")
+        files.write(arguments.measurements, Measurements(launch.build_id, launch.flavour, tuple(profiles)).to_text())
+        notes.append(f"wrote {arguments.measurements}")
+    documents = [document(launch, profile) for profile in profiles]
+    shown = "\n".join(text(launch, profile, events=not arguments.registers) for profile in profiles)
+    return Result(documents[0] if len(documents) == 1 else {"profiles": documents}, shown, notes=tuple(notes))
 
 
 def known_registers(profile: Profile) -> Registers:
     """The registers whose value the profile fixes, per bank."""
-    known: Registers = {bank: {} for bank in BANKS}
+    medium = MEDIA[profile.platform]
+    known: Registers = {bank: {} for bank in medium.banks}
     for name, rule in profile.registers.items():
-        for bank in BANKS:
-            values = () if rule.match == "replay" else rule.accepted(name, bank, {})
+        if rule.match in ("replay", "any"):
+            continue
+        for bank in ("sha384",) if name in ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3") else medium.banks:
+            values = rule.accepted(name, bank, {})
             if values is not None and len(values) == 1:
-                known[bank][name] = values[0]
+                known.setdefault(bank, {})[name] = values[0]
     return known
 
 
-def _platform(arguments: argparse.Namespace, dist: Path) -> Platform:
-    base = _named_platform(arguments, dist)
-    secure_boot = base.secure_boot if arguments.secure_boot is None else SecureBoot(arguments.secure_boot)
-    firmware = base.firmware
-    if arguments.firmware is not None:
-        firmware = Digests.of(files.read(arguments.firmware, what="firmware"))
-    try:
-        return Platform(
-            kind=arguments.platform or base.kind,
-            boot=arguments.boot or base.boot,
-            cpus=base.cpus if arguments.cpus is None else arguments.cpus,
-            memory=base.memory if arguments.memory is None else parse_size(arguments.memory),
-            machine_type=base.machine_type,
-            vmm=base.vmm,
-            vmm_version=base.vmm_version,
-            firmware=firmware,
-            secure_boot=secure_boot,
-        )
-    except FormatError as error:
-        raise UsageError(str(error)) from error
-
-
-def _named_platform(arguments: argparse.Namespace, dist: Path) -> Platform:
-    folder = dist if arguments.platform_file is None else arguments.platform_file.parent
-
-    def named(name: str) -> bytes:
-        return files.read(folder / name, what="platform file's input")
-
-    if arguments.profile is not None:
-        text = files.read(arguments.platforms, what="platforms.toml", limit=_JSON_LIMIT)
-        return parse_profile(text, arguments.profile, named)
-    if arguments.platform_file is not None:
-        return Platform.parse(files.read(arguments.platform_file, what="platform file", limit=_JSON_LIMIT), named)
-    return Platform()
-
-
-def _document(measurements: Measurements, profile: Profile) -> dict[str, object]:
-    return {
-        "buildId": measurements.build_id,
-        "flavour": measurements.flavour,
+def document(launch: Launch | None, profile: Profile) -> dict[str, object]:
+    """The JSON document: registers flat for TDX, where there is one bank, and per bank for a TPM."""
+    in_hex = registers_json(_shown(launch, profile))
+    tdx = MEDIA[profile.platform].is_tdx
+    shown: dict[str, object] = {
+        "buildId": None if launch is None else launch.build_id,
+        "flavour": None if launch is None else launch.flavour,
         "profile": profile.id,
         "platform": profile.platform,
         "inputs": dict(profile.inputs),
-        "registers": registers_json(known_registers(profile)),
+        "registers": in_hex.get("sha384", {}) if tdx else in_hex,
+        "rules": {name: rule.to_json() for name, rule in profile.registers.items()},
         "events": [event.to_json() for event in profile.events],
+    }
+    return {**shown, "claims": dict(profile.claims)} if profile.claims else shown
+
+
+def text(launch: Launch | None, profile: Profile, *, events: bool = True) -> str:
+    """The same for people."""
+    medium = MEDIA[profile.platform]
+    bank = "sha384" if medium.is_tdx else "sha256"
+    head = "firmware and machine alone" if launch is None else f"build {launch.build_id} ({launch.flavour})"
+    lines = [f"{head}, profile {profile.id}"]
+    if profile.events and events:
+        lines += ["", "events"]
+        for event in profile.events:
+            shown = (
+                event.digests[bank].hex()
+                if event.digests
+                else f"one of {len(event.allowed)}"
+                if event.allowed
+                else "open"
+            )
+            lines.append(f"  {event.register:6} {shown}  {event.description}  [{event.source}]")
+    for name, registers in _shown(launch, profile).items():
+        if not medium.is_tdx and name != bank and len(medium.banks) > 1:
+            continue
+        lines += ["", f"registers ({name})"]
+        for register, rule in profile.registers.items():
+            if _is_shown(launch, profile, register) and (register in registers or name == bank):
+                value = (
+                    registers[register].hex()
+                    if register in registers
+                    else _unfixed(rule.match, rule.source, len(rule.values))
+                )
+                lines.append(f"  {register:6} {value}")
+    if profile.claims:
+        lines += ["", "claims", *_claims(profile.claims, "  ")]
+    return "\n".join(lines) + "\n"
+
+
+def _launch(arguments: argparse.Namespace) -> tuple[Launch | None, Path]:
+    """What is booted, and the folder that paths of platforms.toml are relative to."""
+    given = [name for name in ("launch", "uki", "kernel") if getattr(arguments, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"both {given[0]} and {given[1]} say what is booted")
+    if arguments.kernel is not None:
+        initrd = None if arguments.initrd is None else files.read(arguments.initrd, what="initrd", limit=_IMAGE_LIMIT)
+        kernel = files.read(arguments.kernel, what="kernel", limit=_IMAGE_LIMIT)
+        return describe.of_kernel(kernel, initrd, arguments.command_line), arguments.kernel.parent
+    if arguments.uki is not None:
+        return _uki(arguments), arguments.uki.parent
+    if arguments.launch is None:
+        return None, Path()
+    path: Path = arguments.launch
+    if path.is_dir():
+        path = path / "launch.json"
+    return Launch.parse(files.read(path, what="launch.json", limit=_JSON_LIMIT)), path.parent
+
+
+def _uki(arguments: argparse.Namespace) -> Launch:
+    uki = files.read(arguments.uki, what="UKI", limit=_IMAGE_LIMIT)
+    event, size = None, 0
+    if arguments.disk is not None:
+        head = files.read_head(arguments.disk, _DISK_HEAD, what="disk")
+        event, size = describe.gpt_event_of(head), max(arguments.disk.stat().st_size, len(head), SECTOR)
+    return describe.of_uki(uki, event, stub=arguments.stub or describe.stub_version(uki), disk_size=size)
+
+
+def _shown(launch: Launch | None, profile: Profile) -> Registers:
+    return {
+        bank: {name: value for name, value in values.items() if _is_shown(launch, profile, name)}
+        for bank, values in known_registers(profile).items()
     }
 
 
-def _text(measurements: Measurements, profile: Profile) -> str:
-    lines = [f"build {measurements.build_id} ({measurements.flavour}), profile {profile.id}", "", "events"]
-    for event in profile.events:
-        lines.append(f"  {event.register:6} {event.digests['sha256'].hex()}  {event.description}  [{event.source}]")
-    lines += ["", "registers (sha256)"]
-    known = known_registers(profile)["sha256"]
-    for name, rule in profile.registers.items():
-        lines.append(f"  {name:6} {known[name].hex() if name in known else rule.match}")
-    return "\n".join(lines) + "\n"
+def _is_shown(launch: Launch | None, profile: Profile, register: str) -> bool:
+    """Without a build nothing is said of the registers that it decides."""
+    if launch is not None:
+        return True
+    listed = {event.register for event in profile.events}
+    return register == "mrtd" or (register in listed and register in ("rtmr0", "pcr0", "pcr1", "pcr7"))
+
+
+def _unfixed(match: str, source: str, values: int) -> str:
+    if match == "oneOf" and values:
+        return f"one of {values} ({source})"
+    return f"by {source} values, none given yet" if match == "oneOf" else match
+
+
+def _claims(claims: Any, indent: str) -> list[str]:
+    lines = []
+    for name, value in claims.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{name}", *_claims(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {value}")
+    return lines
+
+
+def _missing(name: str, platform: Platform) -> tuple[str, ...]:
+    """What was weakened or left out, for stderr."""
+    if platform.insecure_unmeasured_acpi:
+        text = f"warning: {name}: insecure_unmeasured_acpi: ACPI that the host makes is not checked against anything"
+        return (text,)
+    if platform.kind == "gcp-tdx" and not (platform.firmware and platform.firmware.sections and platform.acpi):
+        return (f"{name}: MRTD and RTMR[0] by endorsement and log (or by --firmware and acpi of the platform file)",)
+    return ()

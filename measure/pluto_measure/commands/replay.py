@@ -9,10 +9,12 @@ from typing import Any, Final
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.difference import event_json
-from pluto_measure.explain import describe
-from pluto_measure.formats import eventlog
-from pluto_measure.formats.eventlog import EventLog, type_name
+from pluto_measure.errors import FormatError
+from pluto_measure.event_text import describe
+from pluto_measure.formats import ccel, logs
+from pluto_measure.formats.eventlog import EventLog, LogEvent, type_name
 from pluto_measure.replay import Registers, registers_json, replay
+from pluto_measure.runtime import describe_runtime
 
 LOG_LIMIT: Final = 16 * 1024 * 1024
 
@@ -22,19 +24,25 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     sub = subparsers.add_parser(
         "replay",
         help="the registers that an event log extends to",
-        description="Replay a TPM log (binary_bios_measurements) or a CC log (CCEL data): the value of every register, "
-        "per bank. A log proves nothing until these values stand in a verified quote.",
+        description="Replay a TPM log (binary_bios_measurements), a CC log (CCEL data), a canonical log (TLV), or the "
+        "log of dstack or Oak: the value of every register, per bank. A log proves nothing until these values stand "
+        "in a verified quote.",
     )
     sub.add_argument("log", metavar="LOG", type=Path, help="the log's bytes")
+    sub.add_argument(
+        "--table", metavar="FILE", type=Path, help="the ACPI table CCEL: refuse a log that it is too small for"
+    )
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Replay one log."""
-    log = eventlog.parse(files.read(arguments.log, what="event log", limit=LOG_LIMIT))
+    data = files.read(arguments.log, what="event log", limit=LOG_LIMIT)
+    log = logs.parse(data)
+    notes = () if arguments.table is None else (_check(arguments.table, log, data),)
     registers = replay(log)
-    return Result(log_document(log, registers), log_text(log, registers))
+    return Result(log_document(log, registers), log_text(log, registers), notes=notes)
 
 
 def log_document(log: EventLog, registers: Registers) -> dict[str, object]:
@@ -44,7 +52,7 @@ def log_document(log: EventLog, registers: Registers) -> dict[str, object]:
         "kind": log.kind,
         "algorithms": list(log.algorithms),
         "registers": in_hex if log.kind == "tpm" else in_hex.get("sha384", {}),
-        "events": [event_json(log.register(event), event) for event in log.events],
+        "events": [_event_document(log, event) for event in log.events],
     }
 
 
@@ -52,8 +60,28 @@ def log_text(log: EventLog, registers: Registers) -> str:
     """The same for people. An event's words are made of data that a digest seldom covers."""
     lines = [f"{log.kind} log, {len(log.events)} events, {', '.join(log.algorithms)}", "", "events"]
     for index, event in enumerate(log.events):
-        lines.append(f"  {index:3} {log.register(event):6} {type_name(event.type):34} {describe(event)}")
+        lines.append(f"  {index:3} {log.register(event):6} {type_name(event.type):34} {_words(event)}")
     for bank, values in registers.items():
         lines += ["", f"registers ({bank})"]
         lines += [f"  {name:6} {value.hex()}" for name, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _check(path: Path, log: EventLog, data: bytes) -> str:
+    """A line on the log area that the table names. FormatError where the log cannot be its content."""
+    table = ccel.parse(files.read(path, what="CCEL table", limit=ccel.SIZE))
+    if log.kind != "cc" or logs.form(data) != "binary":
+        raise FormatError("CCEL table", "names the area of a binary CC log, and the log is no such one")
+    ccel.check_size(table, len(data))
+    return f"CCEL table: {table.type_name}, log area of {table.log_size} bytes at {table.log_address:#x}"
+
+
+def _event_document(log: EventLog, event: LogEvent) -> dict[str, object]:
+    """A recorded event; `convention` where its digest is made by a known convention of run-time events."""
+    document, found = event_json(log.register(event), event), describe_runtime(event)
+    return {**document, "description": found.description, "convention": found.convention} if found else document
+
+
+def _words(event: LogEvent) -> str:
+    found = describe_runtime(event)
+    return f"{found.convention}: {found.description}" if found else describe(event)

@@ -77,6 +77,11 @@ class Fields:
         """A required member that is an object."""
         return Fields(self.take(name, dict), what=f"{self._what}.{name}")
 
+    def optional(self, name: str) -> Fields | None:
+        """A member that is an object, null or not there."""
+        value = self.get(name, None, dict, type(None))
+        return None if value is None else Fields(value, what=f"{self._what}.{name}")
+
     def end(self) -> None:
         """Refuse members that were not taken."""
         if self._left:

@@ -1,6 +1,6 @@
 """Predict the event log of a boot from digests: one expected event after the other, each with its reason. Pure.
 
-Registers follow by replay (`pluto_measure.replay.replay_expected`).
+Registers follow by replay (`pluto_measure.replay.replay_expected`), MRTD from the firmware (`predict.mrtd`).
 """
 
 from __future__ import annotations
@@ -8,24 +8,36 @@ from __future__ import annotations
 from pluto_measure.errors import FormatError
 from pluto_measure.launch import Launch
 from pluto_measure.platform import Platform
+from pluto_measure.predict import stub
+from pluto_measure.predict.boot import Boot
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.predict.stub import check_sections, check_version, command_line
-from pluto_measure.predict.vtpm import predict_vtpm
+from pluto_measure.predict.media import MEDIA
+from pluto_measure.predict.stub import command_line
 
 __all__ = ["ExpectedEvent", "command_line", "predict"]
 
 
-def predict(launch: Launch, platform: Platform) -> tuple[ExpectedEvent, ...]:
-    """Every event that booting `launch` on `platform` must log, in order.
+def predict(launch: Launch | None, platform: Platform) -> tuple[ExpectedEvent, ...]:
+    """Every event that booting `launch` on `platform` must log, in order; without a launch the machine's own events.
 
-    FormatError where the boot cannot be predicted: another stub version, sections chosen at run time, an unknown
-    platform, a signature database with several entries.
+    FormatError where the boot cannot be predicted: an unknown stub version, sections chosen at run time, an input of
+    the platform that no default can be right for.
     """
-    check_version(launch.stub)
-    names = [section.name for section in launch.sections]
+    if launch is not None and platform.boot != "direct":
+        check(launch)
+    events = tuple(Boot(launch, platform).events())
+    if launch is not None:
+        return events
+    own = {MEDIA[platform.kind].of_pcr.get(pcr) for pcr in (1, 7)}
+    return tuple(event for event in events if event.register in own)
+
+
+def check(launch: Launch) -> None:
+    """FormatError unless everything that systemd-stub measures of this UKI is known and fixed."""
+    names, version = [section.name for section in launch.sections], stub.version(launch.stub)
     if len(set(names)) != len(names):
         raise FormatError("launch.json.sections", "a section occurs twice")
-    check_sections({section.name: section.size for section in launch.sections})
+    stub.check_sections({section.name: section.size for section in launch.sections}, version)
     if launch.command_line and ".cmdline" not in names:
         raise FormatError("launch.json", "commandLine is given without a section .cmdline")
-    return tuple(predict_vtpm(launch, platform))
+    stub.check_command_line(launch.command_line, names, version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -20,62 +20,97 @@ EXIT_DONE: Final = b"Exit Boot Services Returned with Success"
 EXIT_FAILED: Final = b"Exit Boot Services Returned with Failure"
 SEPARATOR: Final = bytes(4)
 
+Banks = Mapping[str, bytes]  # algorithm ("sha384") to digest
+
 
 @dataclass(frozen=True, slots=True)
 class ExpectedEvent:
     """An event that a boot must log: what is extended into `register`, in every bank, and why.
 
-    `digests` maps bank names to digests. `description` says what is measured, `source` which input decided it.
+    role         what the event is, the same in every log and register: "td-hob", "acpi:tables", "load-options", …
+    digests      the one digest by bank; empty where several are allowed or none is known
+    allowed      the digests that are allowed where there is not one alone: the allow-list that `source` names
+    description  what is measured;  source  which input decided it
+
+    An event with neither digests nor allowed ones is open: it must be there, whatever it digests. Its register is
+    never `exact` then.
     """
 
     register: str
     type: int
-    digests: Mapping[str, bytes]
+    digests: Banks
     description: str
     source: str
+    role: str
+    allowed: tuple[Banks, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any digest is as good as another here."""
+        return not self.digests and not self.allowed
+
+    def permits(self, digests: Banks, banks: Sequence[str]) -> bool:
+        """Whether a logged event with these digests may stand here, judged by `banks`."""
+        choices = (self.digests,) if self.digests else self.allowed
+        return self.is_open or any(all(c.get(b) == digests.get(b) for b in banks) for c in choices)
 
     def to_json(self) -> dict[str, object]:
-        """`digest` is the SHA-384 one, where there is one: what a TDX register is extended with."""
-        banks = {name: value.hex() for name, value in self.digests.items()}
-        return {
+        """`digest` is the SHA-384 one, where there is one: what a TDX register is extended with. "" if it is open."""
+        banks = _hex(self.digests)
+        document: dict[str, object] = {
             "register": self.register,
             "type": type_name(self.type),
-            "digest": banks.get("sha384", next(iter(banks.values()))),
+            "role": self.role,
+            "digest": banks.get("sha384", next(iter(banks.values()), "")),
             "digests": banks,
             "description": self.description,
             "source": self.source,
         }
+        return {**document, "allowed": [_hex(item) for item in self.allowed]} if self.allowed else document
 
     @classmethod
     def from_json(cls, value: object, *, what: str) -> Self:
         """The same from JSON. FormatError."""
         fields = Fields(value, what=what)
-        register, name = fields.take("register", str), fields.take("type", str)
-        digests = parse_digests(fields.take("digests", dict), what=f"{what}.digests")
-        shown = fields.take("digest", str)
-        event = cls(register, _type(name, what), digests, fields.take("description", str), fields.take("source", str))
+        register, name, role = fields.take("register", str), fields.take("type", str), fields.take("role", str)
+        shown, given = fields.take("digest", str), fields.take("digests", dict)
+        digests = parse_digests(given, what=f"{what}.digests") if given else {}
+        listed = [parse_digests(item, what=f"{what}.allowed[]") for item in fields.get("allowed", [], list)]
+        description, source = fields.take("description", str), fields.take("source", str)
         fields.end()
+        if digests and listed:
+            raise FormatError(what, "has both digests and allowed ones")
+        event = cls(register, _type(name, what), digests, description, source, role, tuple(listed))
         if shown != event.to_json()["digest"]:
             raise FormatError(what, "digest is not the one in digests")
         return event
 
 
 def expected(register: str, kind: EventType, data: bytes | Digests, description: str, source: str) -> ExpectedEvent:
-    """An event from the measured bytes themselves, or from their digests."""
-    digests = data if isinstance(data, Digests) else Digests.of(data)
-    return ExpectedEvent(register, kind, {bank: digests[bank] for bank in BANKS}, description, source)
+    """An event in every bank, from the measured bytes themselves or from their digests; its role is its source."""
+    return ExpectedEvent(register, kind, of_banks(data, BANKS), description, source, source)
 
 
-def parse_digests(value: Mapping[str, object], *, what: str) -> dict[str, bytes]:
+def parse_digests(value: object, *, what: str) -> dict[str, bytes]:
     """{algorithm: hex} to bytes. At least one, all known. FormatError."""
-    if not value:
-        raise FormatError(what, "has no algorithm")
+    if not isinstance(value, dict) or not value:
+        raise FormatError(what, "is not an object with a digest by algorithm")
     digests = {}
     for name, text in value.items():
         if name not in ALGORITHMS or not isinstance(text, str):
             raise FormatError(what, f"{name!r} is not an algorithm with a digest in hex")
         digests[name] = unhex(text, ALGORITHMS[name][1], what=f"{what}.{name}")
     return digests
+
+
+def of_banks(data: bytes | Digests, banks: Sequence[str]) -> dict[str, bytes]:
+    """Digests by bank of the measured bytes, or from their digests. FormatError where one of these is not known."""
+    digests = data if isinstance(data, Digests) else Digests.of(data)
+    return {bank: digests[bank] for bank in banks}
+
+
+def _hex(banks: Banks) -> dict[str, str]:
+    return {name: value.hex() for name, value in banks.items()}
 
 
 def _type(name: str, what: str) -> int:

@@ -1,0 +1,63 @@
+"""`pluto-measure mrtd`: what the TDX module measures of a firmware image, in both page orders."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pluto_measure.command import Result
+from pluto_measure.commands import files
+from pluto_measure.digests import Digests
+from pluto_measure.formats import tdvf
+from pluto_measure.mrtd import DEFAULT_ORDER, ORDERS, mrtd
+
+FIRMWARE_LIMIT = 64 * 1024 * 1024
+_HOW = {
+    0: "added",
+    tdvf.EXTEND: "added, content measured",
+    tdvf.AUGMENT: "not measured",
+    tdvf.EXTEND | tdvf.AUGMENT: "content measured",
+}
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to pluto-measure."""
+    sub = subparsers.add_parser(
+        "mrtd",
+        help="MRTD of a firmware image",
+        description="Compute MRTD of a TDVF firmware image, such as OVMF.fd: what the TDX module measures while a VMM "
+        "builds the trust domain. It depends on the image and on the order in which the VMM adds pages: "
+        + "; ".join(f"{name}: {who}" for name, who in ORDERS.items())
+        + ".",
+    )
+    sub.add_argument("firmware", metavar="FIRMWARE", type=Path, help="the combined image (not OVMF_CODE.fd)")
+    sub.add_argument("--order", choices=ORDERS, default=DEFAULT_ORDER, help=f"page order (default: {DEFAULT_ORDER})")
+    sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    sub.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """MRTD in the order that was asked for, the other one beside it, and what the image is made of."""
+    data = files.read(arguments.firmware, what="firmware", limit=FIRMWARE_LIMIT)
+    sections = tdvf.parse(data)
+    values = {order: mrtd(data, sections, order).hex() for order in ORDERS}
+    volumes = tdvf.find(sections, tdvf.SectionType.CFV)
+    document: dict[str, object] = {
+        "mrtd": values[arguments.order],
+        "order": arguments.order,
+        "orders": values,
+        "firmware": {"size": len(data), **Digests.of(data).to_json()},
+        "cfv": [Digests.of(tdvf.content(data, volume)).sha384.hex() for volume in volumes],
+        "sections": [section.to_json() for section in sections],
+    }
+    lines = [f"mrtd  {values[arguments.order]}  ({arguments.order}: {ORDERS[arguments.order]})"]
+    lines += [f"      {value}  ({order})" for order, value in values.items() if order != arguments.order]
+    lines += ["", "sections             file                 memory"]
+    for section in sections:
+        how = _HOW[section.attributes & (tdvf.EXTEND | tdvf.AUGMENT)]
+        lines.append(
+            f"  {section.type.name:13} {section.data_offset:#9x}+{section.raw_size:#9x} "
+            f"{section.address:#11x}+{section.memory_size:#9x}  {how}"
+        )
+    return Result(document, "\n".join(lines) + "\n")

@@ -1,0 +1,112 @@
+"""Launch values from files: the digests of what a boot measures, taken from a UKI or from a kernel and initrd. Pure.
+
+Every large hash runs in a thread of its own: hashing gives up the interpreter's lock, and a UKI is hashed repeatedly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError
+from pluto_measure.formats import gpt, pe
+from pluto_measure.launch import Launch, SectionDigest
+from pluto_measure.predict import stub as stubs
+
+_WORKERS: Final = 2
+_NOT_A_BUILD: Final = "0" * 64
+_MAGIC: Final = re.compile(rb"#### LoaderInfo: systemd-stub ([^ \0#]{1,64}) ####")
+
+
+def of_uki(
+    uki: bytes,
+    gpt_event: Digests | None,
+    *,
+    stub: str,
+    disk_size: int = 0,
+    build_id: str = "",
+    flavour: str = "release",
+) -> Launch:
+    """What a boot of this UKI measures. `gpt_event`: `gpt_event_of` its disk, None where there is none.
+
+    `stub` is systemd-stub's version (`stub_version` finds it). FormatError for an image whose boot cannot be predicted.
+    """
+    version = stubs.version(stub)
+    parsed = pe.parse(uki)
+    data = {section.name: pe.section_data(uki, section) for section in parsed.sections}
+    measured = [section for section in parsed.sections if section.name in version.measured_sections]
+    if ".linux" not in data:
+        raise FormatError("UKI", "has no section .linux, so it is a PE image of another kind")
+    handed = list(stubs.handed_initrd(data, version))
+    tasks: list[Callable[[], Digests]] = [
+        lambda: Digests.of(uki),
+        lambda: pe.authenticode(uki),
+        lambda: pe.authenticode(data[".linux"]),
+        lambda: Digests.of(handed),
+        *(_hashing(data[section.name]) for section in measured),
+    ]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        whole, image, kernel, initrd, *sections = pool.map(lambda task: task(), tasks)
+    return Launch(
+        build_id=build_id or _NOT_A_BUILD,
+        flavour=flavour,
+        stub=stub,
+        uki_size=len(uki),
+        uki_digests=whole,
+        uki_authenticode=image,
+        kernel_size=len(data[".linux"]),
+        kernel_authenticode=kernel,
+        sections=tuple(
+            SectionDigest(section.name, section.virtual_size, digests)
+            for section, digests in zip(measured, sections, strict=True)
+        ),
+        handed_initrd_size=sum(map(len, handed)),
+        handed_initrd=initrd,
+        command_line=stubs.command_line(data.get(".cmdline", b""), version),
+        disk_size=disk_size,
+        gpt_event=gpt_event,
+    )
+
+
+def of_kernel(kernel: bytes, initrd: bytes | None, command_line: str) -> Launch:
+    """What a direct boot measures: the kernel as a PE image, the initrd, and the command line that the VMM is given."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        image, handed = pool.submit(pe.authenticode, kernel), pool.submit(Digests.of, initrd or b"")
+        return Launch(
+            build_id=_NOT_A_BUILD,
+            flavour="release",
+            stub="",
+            uki_size=0,
+            uki_digests=None,
+            uki_authenticode=None,
+            kernel_size=len(kernel),
+            kernel_authenticode=image.result(),
+            sections=(),
+            handed_initrd_size=len(initrd or b""),
+            handed_initrd=None if initrd is None else handed.result(),
+            command_line=command_line,
+            disk_size=0,
+            gpt_event=None,
+            kernel_file=kernel,
+        )
+
+
+def gpt_event_of(disk_head: bytes) -> Digests:
+    """Digests of what EV_EFI_GPT_EVENT covers, from the first bytes of a disk. FormatError."""
+    return Digests.of(gpt.event_data(disk_head))
+
+
+def stub_version(uki: bytes) -> str:
+    """The version that systemd-stub writes into its section .sdmagic. FormatError where there is none."""
+    section = pe.parse(uki).section(".sdmagic")
+    found = None if section is None else _MAGIC.search(pe.section_data(uki, section))
+    if found is None:
+        raise FormatError("UKI", "does not say which systemd-stub it was made with", hint="add --stub VERSION")
+    return found[1].decode("ascii", "replace")
+
+
+def _hashing(data: bytes | Iterable[bytes]) -> Callable[[], Digests]:
+    return lambda: Digests.of(data)

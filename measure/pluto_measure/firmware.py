@@ -1,0 +1,127 @@
+"""The firmware of a trust domain, as far as it decides measurements: what stays of its bytes once read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError
+from pluto_measure.formats import tdvf
+from pluto_measure.formats.tdvf import Section, SectionType
+from pluto_measure.mrtd import mrtd
+
+# edk2 stable tags as numbers. What each generation changed: docs/measurements.md.
+GENERATIONS: Final = (202302, 202305, 202308, 202311, 202402, 202405, 202408, 202411, 202502, 202505, 202508, 202511)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What is seen of an image only when it is unpacked."""
+
+    generation: int | None
+    has_shell: bool | None
+
+
+# Published builds by SHA-256, so that the usual ones need not be unpacked.
+KNOWN: Final[Mapping[str, Inside]] = {
+    # Debian 13 ovmf 2025.02-8+deb13u1
+    "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db": Inside(202502, True),
+    # Ubuntu 25.04 ovmf 2025.02-3ubuntu2
+    "9e807cb2cd4313406a3aa4becc0836671a5c64ca7bdc08a45e15260184b446bf": Inside(202502, True),
+    # Ubuntu 25.10 ovmf 2025.02-8ubuntu3
+    "a8135e3ddf1a3217cf36fa579c3cd24baed74a7879a656a5d7097e828af0a72e": Inside(202502, True),
+    # Ubuntu 25.10 ovmf-inteltdx 2025.02-8ubuntu3
+    "ae577ac531f6d7ecf7aee3203bfbd3d40db5eb8f79ce3e1ba69894a4711bc118": Inside(202502, False),
+}
+_UNSEEN: Final = Inside(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """A firmware image. Known by its digests alone, it has no sections, and MRTD and TD HOB cannot be computed.
+
+    sections    its TDVF metadata, in order
+    cfv         digest of the variable store as the firmware measures it, 48 bytes
+    mrtds       MRTD by page order, 48 bytes each, for the orders that were asked for
+    generation  the edk2 stable tag it was built from, such as 202502; None if nobody knows
+    has_shell   whether a trust domain finds the UEFI shell inside, which then is a boot option; None if nobody looked
+    """
+
+    digests: Digests
+    size: int | None = None
+    sections: tuple[Section, ...] = ()
+    cfv: bytes = b""
+    mrtds: Mapping[str, bytes] | None = None
+    generation: int | None = None
+    has_shell: bool | None = None
+
+    @classmethod
+    def of(cls, data: bytes, order: str, generation: int | None = None, *, unpack: bool = False) -> Self:
+        """Everything about a firmware image. FormatError where it does not start a trust domain.
+
+        `generation` as the caller says; where it is None it is found by digest or read out of the image. With `unpack`
+        the image is looked into in any case, which takes most of a second.
+        """
+        sections = tdvf.parse(data)
+        volumes = tdvf.find(sections, SectionType.CFV)
+        if len(volumes) != 1:
+            raise FormatError("firmware", f"{len(volumes)} CFV sections, not one")
+        digests = Digests.of(data)
+        inside = KNOWN.get(digests.sha256.hex()) or (_look_inside(data) if unpack or not generation else _UNSEEN)
+        return cls(
+            digests=digests,
+            size=len(data),
+            sections=sections,
+            cfv=Digests.of(tdvf.content(data, volumes[0])).sha384,
+            mrtds={order: mrtd(data, sections, order)},
+            generation=generation or inside.generation,
+            has_shell=inside.has_shell,
+        )
+
+    def mrtd(self, order: str) -> bytes:
+        """MRTD in this page order. FormatError where the image's bytes were not there to compute it."""
+        if not self.mrtds or order not in self.mrtds:
+            raise FormatError("firmware", "is known by its digest alone, so MRTD cannot be computed", hint=HINT)
+        return self.mrtds[order]
+
+    def to_json(self) -> dict[str, object]:
+        document: dict[str, object] = dict(self.digests.to_json())
+        if self.generation is not None:
+            document["edk2Generation"] = self.generation
+        if not self.sections:
+            return document
+        mrtds = {order: value.hex() for order, value in (self.mrtds or {}).items()}
+        sections = [section.to_json() for section in self.sections]
+        return {**document, "size": self.size, "cfv": self.cfv.hex(), "mrtd": mrtds, "sections": sections}
+
+
+HINT: Final = "name the image with --firmware FILE"
+
+
+def parse_generation(value: int | str) -> int:
+    """An edk2 stable tag: 202502, "202502" or "edk2-stable202502". FormatError."""
+    text = str(value).removeprefix("edk2-stable")
+    if not (len(text) == 6 and text.isascii() and text.isdigit() and 1 <= int(text[4:]) <= 12):
+        raise FormatError("edk2Generation", f"{value!r} is not a stable tag such as 202502")
+    number = int(text)
+    if number < GENERATIONS[0]:
+        text = f"{number} measures no TD HOB and no variable store; {GENERATIONS[0]} is the first that does"
+        raise FormatError("edk2Generation", text)
+    return number
+
+
+def _look_inside(data: bytes) -> Inside:
+    # Imported here: only an image that is not known by its digest has to be unpacked.
+    from pluto_measure.formats import firmware_volume
+
+    try:
+        seen = firmware_volume.parse(data)
+    except FormatError:
+        # Not edk2, or packed in a way that we do not read: MRTD is defined all the same, and whoever needs the
+        # generation asks the caller for it.
+        return _UNSEEN
+    # IntelTdxX64 keeps the shell in a volume that a trust domain does not load.
+    volumes = [volume.name for volume in seen.volumes_with(firmware_volume.SHELL)]
+    return Inside(seen.generation, any(name != firmware_volume.NOT_IN_TD_VOLUME for name in volumes))

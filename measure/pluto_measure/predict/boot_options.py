@@ -1,0 +1,125 @@
+"""BootOrder and Boot####: what OVMF makes of them by itself, on a variable store that nobody wrote to. Pure.
+
+UEFI specification, section 3.1.3; edk2 `MdeModulePkg/Library/UefiBootManagerLib/{BmBoot,BmBootDescription}.c` and
+`OvmfPkg/Library/PlatformBootManagerLib/BdsPlatform.c`. The firmware measures each variable's content alone. Where the
+machine is another one, its platform file names the variables (`bootVariables`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.uefi import PathNode, encode_path
+from pluto_measure.inputs import Input
+from pluto_measure.platform import Disk, Platform
+
+_VOLUME: Final = "7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1"  # the firmware volume of OVMF's drivers
+_UI_APP: Final = "462caa21-7614-4503-836e-8ab6f4662331"
+_SHELL: Final = "7c04a583-9e3e-4f1c-ad65-e05268d0b4d1"
+_MADE_BY_FIRMWARE: Final = bytes.fromhex("4eac0881119f594d850ee21a522c59b2")  # optional data: BmBoot.c's mark
+_ACTIVE, _HIDDEN, _APPLICATION = 0x1, 0x8, 0x100
+_ROOT_BRIDGE: Final = PathNode(2, 1, bytes.fromhex("d041030a00000000"))  # ACPI(PNP0A03,0)
+_GOOGLE_DISK_SLOT: Final = 4
+_MENU_CHANGED: Final = 202505
+
+
+def boot_variables(platform: Platform) -> dict[str, Input]:
+    """BootOrder, then each Boot#### in its order. FormatError where this machine's have to be told."""
+    if platform.boot_variables:
+        return _given(platform.boot_variables)
+    if platform.kind == "gcp-tdx":
+        disk = _option(_ACTIVE, "UEFI nvme_card-pd", _disk_path(Disk("nvme", _GOOGLE_DISK_SLOT)), _MADE_BY_FIRMWARE)
+        return _named((1, disk), (0, _ui_app()))
+    if platform.generation >= _MENU_CHANGED:
+        raise FormatError(
+            "platform file",
+            f"bootVariables are not given, and firmware of {platform.generation} makes others than the older ones",
+            hint="take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'",
+        )
+    if platform.boot != "disk":
+        return _named((0, _ui_app()))
+    if platform.disk is None:
+        raise FormatError(
+            "platform file",
+            "neither disk nor bootVariables is given, and the boot disk's entry depends on them",
+            hint="take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'",
+        )
+    entries = [(1, _disk_option(platform.disk)), (0, _ui_app())]
+    if _has_shell(platform):
+        entries.append((2, _option(_ACTIVE, "EFI Internal Shell", _in_volume(_SHELL))))
+    return _named(*entries)
+
+
+def _has_shell(platform: Platform) -> bool:
+    """As the image says; where nobody looked into it, builds with Secure Boot are taken to leave the shell out."""
+    seen = platform.firmware.has_shell if platform.firmware is not None else None
+    return platform.secure_boot.state == "absent" if seen is None else seen
+
+
+def _given(variables: Mapping[str, Input]) -> dict[str, Input]:
+    """In the order of the log: BootOrder first, then the options as it lists them, if its content is known."""
+    if "BootOrder" not in variables:
+        raise FormatError("platform file", "bootVariables has no BootOrder")
+    order = variables["BootOrder"]
+    names = [name for name in variables if name != "BootOrder"]
+    if order.content is not None:
+        if len(order.content) % 2:
+            raise FormatError(
+                "platform file", f"BootOrder has {len(order.content)} bytes, which are no list of numbers"
+            )
+        numbers = [order.content[at : at + 2] for at in range(0, len(order.content), 2)]
+        names = [f"Boot{int.from_bytes(number, 'little'):04X}" for number in numbers]
+        if missing := [name for name in names if name not in variables]:
+            raise FormatError("platform file", f"BootOrder names {missing[0]}, which bootVariables does not have")
+    return {"BootOrder": order, **{name: variables[name] for name in names}}
+
+
+def _named(*entries: tuple[int, bytes]) -> dict[str, Input]:
+    order = b"".join(number.to_bytes(2, "little") for number, _ in entries)
+    return {"BootOrder": Input.of(order), **{f"Boot{number:04X}": Input.of(content) for number, content in entries}}
+
+
+def _ui_app() -> bytes:
+    return _option(_ACTIVE | _HIDDEN | _APPLICATION, "UiApp", _in_volume(_UI_APP))
+
+
+def _disk_option(disk: Disk) -> bytes:
+    description = {
+        "virtio-blk": "UEFI Misc Device",
+        "virtio-scsi": "UEFI QEMU QEMU HARDDISK ",
+        "nvme": f"UEFI QEMU NVMe Ctrl {_nvme_serial(disk)}1",
+    }[disk.bus]
+    return _option(_ACTIVE, description, _disk_path(disk), _MADE_BY_FIRMWARE)
+
+
+def _nvme_serial(disk: Disk) -> str:
+    """As the firmware shows it, a blank behind it: none at its beginning, and one where there are several."""
+    if disk.bus == "nvme" and not (0 < len(disk.serial) <= 20 and disk.serial.isascii() and disk.serial.isprintable()):
+        text = f"disk.serial {disk.serial!r} is not 1 to 20 printable characters of ASCII, as an NVMe controller has it"
+        raise FormatError("platform file", text)
+    return "".join(f"{word} " for word in disk.serial.split())
+
+
+def _disk_path(disk: Disk) -> Iterable[PathNode]:
+    pci = PathNode(1, 1, bytes([0, disk.slot]))
+    match disk.bus:
+        case "virtio-scsi":
+            return (_ROOT_BRIDGE, pci, PathNode(3, 2, bytes(4)))  # target 0, unit 0
+        case "nvme":
+            return (_ROOT_BRIDGE, pci, PathNode(3, 23, (1).to_bytes(4, "little") + bytes(8)))  # namespace 1
+        case _:
+            return (_ROOT_BRIDGE, pci)
+
+
+def _in_volume(file: str) -> Iterable[PathNode]:
+    return (PathNode(4, 7, uuid.UUID(_VOLUME).bytes_le), PathNode(4, 6, uuid.UUID(file).bytes_le))
+
+
+def _option(attributes: int, description: str, path: Iterable[PathNode], optional_data: bytes = b"") -> bytes:
+    """EFI_LOAD_OPTION."""
+    encoded = encode_path(tuple(path))
+    head = attributes.to_bytes(4, "little") + len(encoded).to_bytes(2, "little")
+    return head + description.encode("utf-16-le") + b"\0\0" + encoded + optional_data

@@ -1,0 +1,57 @@
+"""The kernel on direct boot: which bytes of it are measured, and what command line it is given. Pure.
+
+QEMU rewrites the setup header of a kernel that it is given by -kernel, unless it hands the file over under a name of
+its own (`etc/boot/kernel`, QEMU 10.0) to firmware that reads it (edk2 202502), or the guest is confidential (10.2).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError
+from pluto_measure.formats import linux, pe
+from pluto_measure.launch import Launch
+from pluto_measure.platform import TDX_KINDS, Platform
+from pluto_measure.predict import stub
+
+_NAMED_BLOBS_QEMU: Final = (10, 0)
+_NAMED_BLOBS_EDK2: Final = 202502
+_CONFIDENTIAL_UNTOUCHED: Final = (10, 2)
+
+
+def is_rewritten(platform: Platform) -> bool:
+    """Whether this VMM hands the firmware another kernel than the file it was given."""
+    if platform.vmm != "qemu":
+        return False
+    if platform.version >= _CONFIDENTIAL_UNTOUCHED and platform.kind in TDX_KINDS:
+        return False
+    return not (platform.version >= _NAMED_BLOBS_QEMU and platform.generation >= _NAMED_BLOBS_EDK2)
+
+
+def measured_image(launch: Launch, platform: Platform) -> Digests:
+    """Authenticode of the kernel as the firmware gets it on direct boot. FormatError where its bytes are needed."""
+    if not is_rewritten(platform):
+        return launch.kernel_authenticode
+    if launch.kernel_file is None:
+        raise FormatError(
+            "launch.json",
+            f"holds a digest of the kernel, and QEMU {platform.vmm_version} with firmware of {platform.generation} "
+            "rewrites the kernel's header",
+            hint="give the kernel itself with --kernel FILE",
+        )
+    rewritten = linux.rewrite_for_qemu(
+        launch.kernel_file,
+        memory=platform.memory,
+        initrd_size=None if launch.handed_initrd is None else launch.handed_initrd_size,
+        command_line=launch.command_line,
+    )
+    return pe.authenticode(rewritten)
+
+
+def load_options(launch: Launch, platform: Platform) -> bytes:
+    """LoadOptions as the kernel gets them, UTF-16LE with its NUL; empty where there are none."""
+    if platform.boot != "direct":
+        has_section = any(section.name == ".cmdline" for section in launch.sections)
+        return stub.load_options(launch.command_line, has_section=has_section)
+    return linux.load_options(launch.command_line, launch.handed_initrd is not None, platform.generation)
