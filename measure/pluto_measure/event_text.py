@@ -10,7 +10,7 @@ TCG PC Client Platform Firmware Profile 1.06, sections 10.2.5 and 10.2.6; variab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -47,6 +47,7 @@ VARIABLE_TYPES: Final = (
 IMAGE_TYPES: Final = (EventType.EV_EFI_BOOT_SERVICES_APPLICATION, EventType.EV_EFI_BOOT_SERVICES_DRIVER)
 _LONGEST: Final = 200
 _MOST_OPTIONS: Final = 16
+_MOST_NAMES: Final = 3
 
 
 def describe(event: LogEvent) -> str:
@@ -128,9 +129,10 @@ def boot_order(content: bytes) -> str:
     return (shown + (" ..." if len(numbers) > _MOST_OPTIONS else "")) or "empty"
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first few of names that an attacker may have made many of."""
-    return "; ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "nothing"
+def listed(found: Sequence[LogEvent], name: Callable[[LogEvent], str]) -> str:
+    """The first few of events that an attacker may have made many of, by name."""
+    names = [name(event) for event in found[:_MOST_NAMES]]
+    return "; ".join(names) + (f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else "") or "nothing"
 
 
 def _describe(event: LogEvent) -> str:

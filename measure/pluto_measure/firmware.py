@@ -14,28 +14,36 @@ from pluto_measure.mrtd import mrtd
 
 # edk2 stable tags as numbers. What each generation changed: docs/measurements.md.
 GENERATIONS: Final = (202302, 202305, 202308, 202311, 202402, 202405, 202408, 202411, 202502, 202505, 202508, 202511)
+MENU_SPLIT: Final = 202505  # from this one on, boot menu and setup program are two applications
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What is seen of an image only when it is unpacked."""
+    """What is seen of an image only when it is unpacked; None where nobody knows.
 
-    generation: int | None
-    has_shell: bool | None
+    has_shell    whether a trust domain finds the UEFI shell, which then is a boot option
+    has_setup    the same for the setup program, which from 202505 on is an option beside the menu
+    menu_volume  the name (GUID) of the volume that the boot menu of 202505 and later lies in
+    """
+
+    generation: int | None = None
+    has_shell: bool | None = None
+    has_setup: bool | None = None
+    menu_volume: bytes | None = None
 
 
 # Published builds by SHA-256, so that the usual ones need not be unpacked.
 KNOWN: Final[Mapping[str, Inside]] = {
     # Debian 13 ovmf 2025.02-8+deb13u1
-    "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db": Inside(202502, True),
+    "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db": Inside(202502, True, True),
     # Ubuntu 25.04 ovmf 2025.02-3ubuntu2
-    "9e807cb2cd4313406a3aa4becc0836671a5c64ca7bdc08a45e15260184b446bf": Inside(202502, True),
+    "9e807cb2cd4313406a3aa4becc0836671a5c64ca7bdc08a45e15260184b446bf": Inside(202502, True, True),
     # Ubuntu 25.10 ovmf 2025.02-8ubuntu3
-    "a8135e3ddf1a3217cf36fa579c3cd24baed74a7879a656a5d7097e828af0a72e": Inside(202502, True),
+    "a8135e3ddf1a3217cf36fa579c3cd24baed74a7879a656a5d7097e828af0a72e": Inside(202502, True, True),
     # Ubuntu 25.10 ovmf-inteltdx 2025.02-8ubuntu3
-    "ae577ac531f6d7ecf7aee3203bfbd3d40db5eb8f79ce3e1ba69894a4711bc118": Inside(202502, False),
+    "ae577ac531f6d7ecf7aee3203bfbd3d40db5eb8f79ce3e1ba69894a4711bc118": Inside(202502, False, True),
 }
-_UNSEEN: Final = Inside(None, None)
+_UNSEEN: Final = Inside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Firmware:
     cfv         digest of the variable store as the firmware measures it, 48 bytes
     mrtds       MRTD by page order, 48 bytes each, for the orders that were asked for
     generation  the edk2 stable tag it was built from, such as 202502; None if nobody knows
-    has_shell   whether a trust domain finds the UEFI shell inside, which then is a boot option; None if nobody looked
+    inside      what was seen of it when it was unpacked, which nobody does without need
     """
 
     digests: Digests
@@ -55,7 +63,7 @@ class Firmware:
     cfv: bytes = b""
     mrtds: Mapping[str, bytes] | None = None
     generation: int | None = None
-    has_shell: bool | None = None
+    inside: Inside = _UNSEEN
 
     @classmethod
     def of(cls, data: bytes, order: str, generation: int | None = None, *, unpack: bool = False) -> Self:
@@ -77,7 +85,7 @@ class Firmware:
             cfv=Digests.of(tdvf.content(data, volumes[0])).sha384,
             mrtds={order: mrtd(data, sections, order)},
             generation=generation or inside.generation,
-            has_shell=inside.has_shell,
+            inside=inside,
         )
 
     def mrtd(self, order: str) -> bytes:
@@ -122,6 +130,16 @@ def _look_inside(data: bytes) -> Inside:
         # Not edk2, or packed in a way that we do not read: MRTD is defined all the same, and whoever needs the
         # generation asks the caller for it.
         return _UNSEEN
-    # IntelTdxX64 keeps the shell in a volume that a trust domain does not load.
-    volumes = [volume.name for volume in seen.volumes_with(firmware_volume.SHELL)]
-    return Inside(seen.generation, any(name != firmware_volume.NOT_IN_TD_VOLUME for name in volumes))
+
+    def volumes(file: bytes) -> list[bytes | None]:
+        # IntelTdxX64 keeps programs that a trust domain does not run in a volume that it does not load.
+        found = (volume.name for volume in seen.volumes_with(file))
+        return [name for name in found if name != firmware_volume.NOT_IN_TD_VOLUME]
+
+    menu = volumes(firmware_volume.MENU_APP)
+    return Inside(
+        generation=seen.generation,
+        has_shell=bool(volumes(firmware_volume.SHELL)),
+        has_setup=bool(volumes(firmware_volume.SETUP_APP)),
+        menu_volume=menu[0] if menu else None,
+    )

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import Firmware, parse_generation
+from pluto_measure.firmware import MENU_SPLIT, Firmware, parse_generation
 from pluto_measure.formats.strict_json import Fields, loads, unhex
 from pluto_measure.inputs import Acpi, Input, Read
 from pluto_measure.mrtd import ORDERS, order_of_qemu
@@ -287,7 +287,9 @@ class Platform:
         """The same with this firmware; its image is read as far as this kind of machine needs it. FormatError."""
         if firmware.content is None or self.kind not in TDX_KINDS:
             return replace(self, firmware=Firmware(firmware.digests))
-        unpack = self.boot == "disk" and self.kind == "qemu-tdx" and not self.boot_variables
+        # Which boot options the firmware makes by itself depends on what is inside; older ones have one by -kernel.
+        options = self.boot == "disk" or (self.edk2_generation or 0) >= MENU_SPLIT
+        unpack = options and self.kind == "qemu-tdx" and not self.boot_variables
         found = Firmware.of(firmware.content, self.order, self.edk2_generation, unpack=unpack)
         return replace(self, firmware=found)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import Firmware
-from pluto_measure.formats import eventlog, uefi
+from pluto_measure.firmware import Firmware, Inside
+from pluto_measure.formats import eventlog, firmware_volume, uefi
 from pluto_measure.formats.eventlog import EventType
 from pluto_measure.formats.uefi import PathNode
 from pluto_measure.inputs import Input
@@ -128,7 +128,7 @@ def test_a_disk_is_first_then_setup_then_the_shell() -> None:
     ],
 )
 def test_the_shell_is_an_option_where_it_is_inside(secure_boot: SecureBoot, seen: bool | None, shell: bool) -> None:
-    for firmware in (Firmware(Digests.of(b""), has_shell=seen), *([None] if seen is None else [])):
+    for firmware in (Firmware(Digests.of(b""), inside=Inside(has_shell=seen)), *([None] if seen is None else [])):
         options = contents(replace(disk(secure_boot=secure_boot), firmware=firmware))
         assert list(options) == ["BootOrder", "Boot0001", "Boot0000", *(["Boot0002"] if shell else [])]
         assert options["BootOrder"] == bytes.fromhex("010000000200" if shell else "01000000")
@@ -241,7 +241,7 @@ def test_any_order_is_followed(numbers: list[int]) -> None:
 @pytest.mark.parametrize("generation", [202505, 202508, 202511])
 @pytest.mark.parametrize("platform", [DIRECT, disk()])
 def test_newer_firmware_is_asked_for(platform: Platform, generation: int) -> None:
-    with pytest.raises(FormatError, match=f"bootVariables are not given, and firmware of {generation}") as caught:
+    with pytest.raises(FormatError, match=f"what firmware of {generation} has inside") as caught:
         boot_variables(replace(platform, edk2_generation=generation))
     assert "acpi harvest" in str(caught.value.hint)
 
@@ -255,3 +255,52 @@ def test_a_disk_that_is_not_described_is_asked_for() -> None:
 def test_firmware_of_an_unknown_generation_is_asked_for() -> None:
     with pytest.raises(FormatError, match="edk2Generation is not given"):
         boot_variables(replace(DIRECT, edk2_generation=None))
+
+
+# From 202505 on
+
+MENU = "5068e6a9ded2a1c3a8ebb5d26004410ea8670742d8f444c5c3d161b76c66fa23a7b1d2fb3f9840570b675384b5818f2d"
+SETUP = "dd424f2eeb35f3e8a2c2f50f6cc87ff90b7577e92ce63e13a22869d07d104fd5ea9800e6e4f12c5058fc4eaa78374f20"
+ORDER_0000_0001 = "52b9a02de946b947364b57d8210c63113b9058996e2a3ba7cead54af11ae0873b085d1e52bc01e4febe57ca05ca1332b"
+DRIVERS = firmware_volume.DXE_VOLUME
+
+
+def newer(platform: Platform, inside: Inside) -> Platform:
+    return replace(platform, edk2_generation=202505, firmware=Firmware(Digests.of(b""), inside=inside))
+
+
+def test_menu_and_setup_are_two_options_with_the_digests_that_boots_gave() -> None:
+    found = digests(newer(DIRECT, Inside(202505, True, True, DRIVERS)))
+    assert found == {"BootOrder": ORDER_0000_0001, "Boot0000": MENU, "Boot0001": SETUP}
+
+
+def test_without_a_setup_program_the_menu_is_alone() -> None:
+    assert digests(newer(DIRECT, Inside(202605, False, False, DRIVERS))) == {"BootOrder": ORDER_0000, "Boot0000": MENU}
+
+
+@pytest.mark.parametrize(
+    ("inside", "order"),
+    [
+        (Inside(202505, True, True, DRIVERS), "0200000001000300"),
+        (Inside(202605, False, False, DRIVERS), "01000000"),
+        (Inside(202605, True, False, DRIVERS), "010000000200"),
+    ],
+)
+def test_a_disk_is_numbered_behind_the_menu_and_tried_before_it(inside: Inside, order: str) -> None:
+    options = contents(newer(disk(), inside))
+    assert options["BootOrder"].hex() == order
+    first = f"Boot{options['BootOrder'][0]:04X}"
+    assert uefi.parse_load_option(options[first]).description == "UEFI Misc Device"
+    if inside.has_shell:
+        assert uefi.parse_load_option(list(options.values())[-1]).attributes == 0x101
+
+
+def test_the_menu_is_named_by_the_volume_it_lies_in() -> None:
+    option = uefi.parse_load_option(contents(newer(DIRECT, Inside(202605, False, False, b"V" * 16)))["Boot0000"])
+    assert option.paths[0][0] == PathNode(4, 7, b"V" * 16)
+
+
+@pytest.mark.parametrize("inside", [Inside(), Inside(202505, True, True, None), Inside(202505, True, None, DRIVERS)])
+def test_what_nobody_looked_into_has_options_that_nobody_knows(inside: Inside) -> None:
+    with pytest.raises(FormatError, match="what firmware of 202505 has inside is not known"):
+        boot_variables(newer(DIRECT, inside))

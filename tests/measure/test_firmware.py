@@ -91,7 +91,7 @@ def test_the_generation_is_read_out_of_the_image() -> None:
 def test_the_callers_word_comes_first_then_the_list_of_known_builds(monkeypatch: pytest.MonkeyPatch) -> None:
     image = built_from("2025.02-8")
     assert generation(image, 202505) == 202505
-    monkeypatch.setattr(firmware, "KNOWN", {hashlib.sha256(image).hexdigest(): Inside(202508, None)})
+    monkeypatch.setattr(firmware, "KNOWN", {hashlib.sha256(image).hexdigest(): Inside(202508)})
     assert generation(image, 202505) == 202505
     assert generation(image) == 202508
     assert generation(built_from("2025.02-9")) == 202502
@@ -111,7 +111,7 @@ def test_an_image_without_a_version_has_no_generation() -> None:
 
 
 def has_shell(image: bytes, said: int | None = None, *, unpack: bool = False) -> bool | None:
-    return Firmware.of(image, "interleaved", said, unpack=unpack).has_shell
+    return Firmware.of(image, "interleaved", said, unpack=unpack).inside.has_shell
 
 
 def test_the_shell_counts_where_a_trust_domain_finds_it() -> None:
@@ -132,7 +132,7 @@ def test_an_image_is_looked_into_only_where_that_is_needed() -> None:
 def test_nobody_knows_whether_the_shell_is_in_an_image_that_cannot_be_read() -> None:
     assert has_shell(IMAGE) is None
     assert has_shell(IMAGE, 202502, unpack=True) is None
-    assert Firmware(Digests.of(IMAGE)).has_shell is None
+    assert Firmware(Digests.of(IMAGE)).inside == Inside()
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_known_builds_are_what_an_unpacking_finds(
 ) -> None:
     data = lzma.decompress((vectors / f"measure/firmware/{name}.xz").read_bytes())
     known = Firmware.of(data, "interleaved")
-    assert (known.generation, known.has_shell) == (202502, shell)
-    assert KNOWN[hashlib.sha256(data).hexdigest()] == Inside(202502, shell)
+    assert (known.generation, known.inside.has_shell) == (202502, shell)
+    assert KNOWN[hashlib.sha256(data).hexdigest()] == Inside(202502, shell, True)
     monkeypatch.setattr(firmware, "KNOWN", {})
     assert Firmware.of(data, "interleaved") == known
 
@@ -183,3 +183,16 @@ def test_what_is_no_stable_tag_is_refused(value: int | str) -> None:
 def test_firmware_that_measures_too_little_is_refused(value: int | str) -> None:
     with pytest.raises(FormatError, match="measures no TD HOB and no variable store; 202302 is the first"):
         parse_generation(value)
+
+
+# What decides the options of 202505 and later
+
+
+def test_menu_and_setup_are_found_with_the_volume_they_lie_in() -> None:
+    both = built_from("2025.05-1", firmware_volume.MENU_APP, firmware_volume.SETUP_APP)
+    inside = Firmware.of(both, "interleaved").inside
+    assert inside == Inside(202505, False, True, firmware_volume.DXE_VOLUME)
+    alone = built_from("2025.05-1", firmware_volume.MENU_APP, volume=b"V" * 16)
+    assert Firmware.of(alone, "interleaved").inside == Inside(202505, False, False, b"V" * 16)
+    unseen = built_from("2026.05-1", firmware_volume.MENU_APP, volume=firmware_volume.NOT_IN_TD_VOLUME)
+    assert Firmware.of(unseen, "interleaved").inside.menu_volume is None

@@ -184,7 +184,7 @@ NEW = {"edk2_generation": 202505, "boot_variables": machines.variables(BootOrder
 
 def test_from_202505_settings_of_the_vmm_and_smbios_are_measured() -> None:
     events = predict(LAUNCH, machines.bare_metal(**NEW, smbios=Digests.of(b"smbios")))
-    assert roles(events, "rtmr0")[:4] == ["td-hob", "cfv", "fw-cfg:BootMenu", "variable:SecureBoot"]
+    assert roles(events, "rtmr0")[:4] == ["td-hob", "cfv", "fw-cfg:BootMenu", "fw-cfg:bootorder"]
     assert roles(events, "rtmr0")[-4:] == ["acpi:tables", "smbios", "boot-order", "boot-option:0000"]
     given = machines.variables(bootorder=b"disk", BootMenu=b"\0\0")
     changed = predict(LAUNCH, machines.bare_metal(**NEW, smbios=Digests.of(b"smbios"), fw_cfg=given))
@@ -202,6 +202,10 @@ def test_from_202505_settings_of_the_vmm_and_smbios_are_measured() -> None:
         (
             machines.bare_metal(**NEW, smbios=Digests.of(b""), fw_cfg=machines.variables(other=b"")),
             "fwCfg.other is not an item",
+        ),
+        (
+            machines.bare_metal_disk(**NEW, smbios=Digests.of(b"")),
+            "fwCfg is not given, and firmware of 202505 measures where the disk stands",
         ),
         (machines.bare_metal(acpi=()), "acpi is not given, and nothing computes what QEMU 11.1 makes for 2 vCPUs"),
         (machines.bare_metal(firmware=None), "edk2Generation is not given"),

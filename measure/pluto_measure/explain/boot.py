@@ -14,22 +14,21 @@ from pluto_measure.explain import hypotheses
 from pluto_measure.explain.firmware import application_name
 from pluto_measure.explain.hypotheses import size_text
 from pluto_measure.explain.scene import (
+    APPLICATION,
     ESP_ADDON,
     FOREIGN_APPLICATION,
     OTHER_CHAIN,
     Meaning,
     Place,
     Scene,
-    matches,
     plain,
 )
 from pluto_measure.formats import uefi
-from pluto_measure.formats.eventlog import EventType, LogEvent
+from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.predict import events
 from pluto_measure.predict.events import ExpectedEvent
 
-_APPLICATION: Final = EventType.EV_EFI_BOOT_SERVICES_APPLICATION
-_STARTED: Final = (_APPLICATION, EventType.EV_EFI_BOOT_SERVICES_DRIVER, EventType.EV_EFI_ACTION)
+_MOST_LOOKED_AT: Final = 64  # of images that an attacker may have made many of
 _FROM_DISK: Final = "the image was started from a disk, not by -kernel"
 _BY_KERNEL: Final = "the image was started by -kernel, not from a disk"
 _RETRY: Final = re.compile(r"(IF)+ID")
@@ -39,31 +38,29 @@ _LETTERS: Final = {"exit-invoked": "I", "exit-failed": "F", "exit-done": "D"}
 def image(place: Place, scene: Scene) -> Meaning:
     """Applications, and the boot options that start them."""
     actual, register = place.actual, place.register
-    log, ours = scene.actual.get(register, ()), scene.expected.get(register, ())
-    first = next((event for event in ours if event.role in ("image:uki", "image:kernel")), None)
-    at = next((i for i, event in enumerate(log) if first is not None and matches(first, event)), None)
+    first, at, strangers = scene.started_before(register)
     if first is not None and at is None:
-        return _not_started(first, log, scene)
-    strangers = _strangers(ours, log[: at or 0])
+        return _not_started(first, scene.actual.get(register, ()), scene)
     if strangers:
-        names = listed([_name(event) for event in sorted(strangers, key=lambda event: event.type != _APPLICATION)])
+        images_first = sorted(strangers, key=lambda event: event.type != APPLICATION)
+        names = listed(images_first, _name)
         text = (
             f"something was started before the UKI ({names}): who controls it can have changed memory, so the genuine "
             "image that followed proves nothing"
         )
-        shell = any(application_name(event) is not None for event in strangers)
+        shell = any(application_name(event) is not None for event in images_first[:_MOST_LOOKED_AT])
         cause = "the host entered the firmware's shell or menu" if shell else "something was started before the UKI"
         return Meaning(text, FOREIGN_APPLICATION, cause=cause, weight=0)
     if actual is not None and place.role == "image:addon":
         text = "the stub loaded an addon that lies on the ESP: " + describe(actual)
         return Meaning(text, ESP_ADDON, cause="an addon lies on the ESP", weight=0)
     if place.moved == register:
-        return _other_order(log, at or 0)
+        return _other_order(scene.actual[register], at or 0)
     return _kernel(place, scene) if place.role == "image:kernel" else _stranger(place, scene)
 
 
 def _not_started(first: ExpectedEvent, log: Sequence[LogEvent], scene: Scene) -> Meaning:
-    started = listed([describe(event) for event in log if event.type == _APPLICATION])
+    started = listed([event for event in log if event.type == APPLICATION], describe)
     if scene.is_direct:
         text = f"the kernel is not the one of {scene.ours}; the log names {started}"
         if scene.has_other_chain:
@@ -116,21 +113,6 @@ def _stranger(place: Place, scene: Scene) -> Meaning:
     if place.actual is not None and scene.has_other_chain:
         return Meaning(meaning.text, cause=OTHER_CHAIN, weight=1)
     return meaning
-
-
-def _strangers(ours: Sequence[ExpectedEvent], before: Sequence[LogEvent]) -> list[LogEvent]:
-    """What was started before the UKI and has no place there in any boot of it: images, boot options tried before."""
-    left = [event for event in ours if event.type in _STARTED and event.type != _APPLICATION]
-    strangers = []
-    for event in before:
-        if event.type not in _STARTED:
-            continue
-        known = next((wanted for wanted in left if matches(wanted, event)), None)
-        if known is None:
-            strangers.append(event)
-        else:
-            left.remove(known)
-    return strangers
 
 
 def _name(event: LogEvent) -> str:

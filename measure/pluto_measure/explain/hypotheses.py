@@ -229,7 +229,7 @@ def _one(sections: tuple[Section, ...], writer: str, layout: str, memory: int) -
 
 @cache
 def _options() -> tuple[tuple[bytes, str], ...]:
-    """What firmware makes of itself and of a disk in any slot. An NVMe disk's entry has a serial number, so not that."""
+    """What firmware makes of itself and of a disk in any slot; not of NVMe, whose entry has a serial number."""
     buses = [bus for bus in DISK_BUSES if bus != "nvme"]
     machines = [
         Platform(boot="disk", edk2_generation=_PLAIN_MENU, disk=Disk(bus, n)) for bus in buses for n in range(32)

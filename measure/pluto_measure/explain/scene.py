@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final, Self
 
 from pluto_measure.event_text import describe
-from pluto_measure.formats.eventlog import LogEvent
+from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.formats.tdvf import Section, SectionType
 from pluto_measure.predict.events import Banks, ExpectedEvent
 
@@ -27,6 +27,8 @@ ATTACKS: Final = (
     FOREIGN_APPLICATION,
 )
 
+APPLICATION: Final = EventType.EV_EFI_BOOT_SERVICES_APPLICATION
+_STARTED: Final = (APPLICATION, EventType.EV_EFI_BOOT_SERVICES_DRIVER, EventType.EV_EFI_ACTION)
 OTHER_CHAIN: Final = "another boot chain was started (shim, GRUB)"
 _MOST_SECTIONS: Final = 64
 _HIGHEST: Final = 1 << 52
@@ -114,6 +116,15 @@ class Scene:
     roles: Mapping[str, Sequence[str]]
     known: Known = field(default_factory=Known)
     ours: str = "this release"
+    _started: dict[str, tuple[ExpectedEvent | None, int | None, list[LogEvent]]] = field(default_factory=dict)
+
+    def started_before(self, register: str) -> tuple[ExpectedEvent | None, int | None, list[LogEvent]]:
+        """The image that the machine is to boot, where the log starts it (None: nowhere), and what was started before
+        that has no place there in any boot of it: images, and boot options that were tried.
+        """
+        if register not in self._started:
+            self._started[register] = _started_before(self.expected.get(register, ()), self.actual.get(register, ()))
+        return self._started[register]
 
     def with_role(self, *heads: str) -> list[tuple[str, LogEvent]]:
         """Role and event of all that the log has of these kinds, in no order between registers."""
@@ -149,6 +160,24 @@ class Scene:
     def has_other_chain(self) -> bool:
         """Whether shim or GRUB measured something."""
         return bool(self.with_role("shim", "grub"))
+
+
+def _started_before(
+    ours: Sequence[ExpectedEvent], log: Sequence[LogEvent]
+) -> tuple[ExpectedEvent | None, int | None, list[LogEvent]]:
+    first = next((event for event in ours if event.role in ("image:uki", "image:kernel")), None)
+    at = next((i for i, event in enumerate(log) if first is not None and matches(first, event)), None)
+    left = [event for event in ours if event.type in _STARTED and event.type != APPLICATION]
+    strangers = []
+    for event in log[: at or 0]:
+        if event.type not in _STARTED:
+            continue
+        known = next((wanted for wanted in left if wanted.type == event.type and matches(wanted, event)), None)
+        if known is None:
+            strangers.append(event)
+        else:
+            left.remove(known)
+    return first, at, strangers
 
 
 def matches(wanted: ExpectedEvent, actual: LogEvent) -> bool:

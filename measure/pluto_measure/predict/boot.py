@@ -33,7 +33,7 @@ _SECURE_BOOT_VALUE: Final = {"absent": b"", "off": b"\0", "on": b"\1"}
 _MOST_AUTHORITIES: Final = 64
 _FW_CFG_MEASURED: Final = 202505  # from this edk2 on: fw_cfg items and SMBIOS
 _READY_IN_RTMR1: Final = 202411  # from this edk2 on: the separator at ReadyToBoot
-# What QEMU always offers of the items that firmware measures; the order of the log.
+# The items that firmware measures, in the order of the log.
 _FW_CFG: Final = (
     "etc/extra-pci-roots",
     "BootMenu",
@@ -42,7 +42,11 @@ _FW_CFG: Final = (
     "opt/ovmf/X-PciMmio64Mb",
     "bootorder",
 )
-_NO_BOOT_MENU: Final = bytes(2)
+# What QEMU offers of them by itself with -kernel: no menu, and the option ROM that would start Linux first.
+_KERNEL_FW_CFG: Final = {
+    "BootMenu": Digests.of(bytes(2)),
+    "bootorder": Digests.of(b"/rom@genroms/linuxboot_dma.bin\0"),
+}
 
 Measured = bytes | Digests | None
 
@@ -63,7 +67,7 @@ class Boot:
         platform = self.platform
         if self.medium.is_tdx:
             yield from self._handed_over()
-        if platform.kind.startswith("qemu-") and self._needs_generation and platform.generation >= _FW_CFG_MEASURED:
+        if platform.kind == "qemu-tdx" and platform.generation >= _FW_CFG_MEASURED:  # never on a boot with a TPM
             yield from self._fw_cfg()
         yield from self._secure_boot()
         yield from self._acpi()
@@ -121,7 +125,11 @@ class Boot:
 
     def _fw_cfg(self) -> Iterator[ExpectedEvent]:
         given = self.platform.fw_cfg
-        items = {"BootMenu": Digests.of(_NO_BOOT_MENU)} if given is None else {n: i.digests for n, i in given.items()}
+        if given is None and self.platform.boot == "disk":
+            problem = f"fwCfg is not given, and firmware of {self.platform.generation} measures where the disk stands"
+            hint = "take bootorder from 'pluto-measure acpi harvest'"
+            raise FormatError("platform file", problem, hint=hint)
+        items = _KERNEL_FW_CFG if given is None else {name: item.digests for name, item in given.items()}
         if odd := [name for name in items if name not in _FW_CFG]:
             raise FormatError("platform file", f"fwCfg.{odd[0]} is not an item that firmware measures")
         kind = EventType.EV_PLATFORM_CONFIG_FLAGS

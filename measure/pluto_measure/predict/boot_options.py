@@ -12,18 +12,20 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pluto_measure.errors import FormatError
+from pluto_measure.firmware import MENU_SPLIT
 from pluto_measure.formats.uefi import PathNode, encode_path
 from pluto_measure.inputs import Input
 from pluto_measure.platform import Disk, Platform
 
-_VOLUME: Final = "7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1"  # the firmware volume of OVMF's drivers
-_UI_APP: Final = "462caa21-7614-4503-836e-8ab6f4662331"
+_VOLUME: Final = uuid.UUID("7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1").bytes_le  # the volume of OVMF's drivers
+_SETUP: Final = "462caa21-7614-4503-836e-8ab6f4662331"
+_MENU: Final = "eec25bdc-67f2-4d95-b1d5-f81b2039d11d"
 _SHELL: Final = "7c04a583-9e3e-4f1c-ad65-e05268d0b4d1"
 _MADE_BY_FIRMWARE: Final = bytes.fromhex("4eac0881119f594d850ee21a522c59b2")  # optional data: BmBoot.c's mark
 _ACTIVE, _HIDDEN, _APPLICATION = 0x1, 0x8, 0x100
 _ROOT_BRIDGE: Final = PathNode(2, 1, bytes.fromhex("d041030a00000000"))  # ACPI(PNP0A03,0)
 _GOOGLE_DISK_SLOT: Final = 4
-_MENU_CHANGED: Final = 202505
+_HINT: Final = "take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'"
 
 
 def boot_variables(platform: Platform) -> dict[str, Input]:
@@ -33,29 +35,44 @@ def boot_variables(platform: Platform) -> dict[str, Input]:
     if platform.kind == "gcp-tdx":
         disk = _option(_ACTIVE, "UEFI nvme_card-pd", _disk_path(Disk("nvme", _GOOGLE_DISK_SLOT)), _MADE_BY_FIRMWARE)
         return _named((1, disk), (0, _ui_app()))
-    if platform.generation >= _MENU_CHANGED:
-        raise FormatError(
-            "platform file",
-            f"bootVariables are not given, and firmware of {platform.generation} makes others than the older ones",
-            hint="take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'",
-        )
-    if platform.boot != "disk":
+    if platform.boot == "disk" and platform.disk is None:
+        problem = "neither disk nor bootVariables is given, and the boot disk's entry depends on them"
+        raise FormatError("platform file", problem, hint=_HINT)
+    return _split_menu(platform) if platform.generation >= MENU_SPLIT else _one_menu(platform)
+
+
+def _one_menu(platform: Platform) -> dict[str, Input]:
+    """Up to 202502: the setup program is Boot0000, then come disk and shell; a disk with a bootindex goes first."""
+    if platform.boot != "disk" or platform.disk is None:
         return _named((0, _ui_app()))
-    if platform.disk is None:
-        raise FormatError(
-            "platform file",
-            "neither disk nor bootVariables is given, and the boot disk's entry depends on them",
-            hint="take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'",
-        )
     entries = [(1, _disk_option(platform.disk)), (0, _ui_app())]
     if _has_shell(platform):
         entries.append((2, _option(_ACTIVE, "EFI Internal Shell", _in_volume(_SHELL))))
     return _named(*entries)
 
 
+def _split_menu(platform: Platform) -> dict[str, Input]:
+    """From 202505 on: menu, setup program if a trust domain finds it, disk, shell, numbered so; the disk goes first."""
+    inside = platform.firmware.inside if platform.firmware is not None else None
+    if inside is None or inside.has_setup is None or inside.menu_volume is None:
+        problem = f"bootVariables are not given, and what firmware of {platform.generation} has inside is not known"
+        raise FormatError("platform file", problem, hint=_HINT)
+    hidden, shown = _ACTIVE | _HIDDEN | _APPLICATION, _ACTIVE | _APPLICATION
+    options = [_option(hidden, "BootManagerMenuApp", _in_volume(_MENU, inside.menu_volume))]
+    if inside.has_setup:
+        options.append(_option(shown, "EFI Firmware Setup", _in_volume(_SETUP)))
+    if platform.boot != "disk" or platform.disk is None:
+        return _named(*enumerate(options))
+    first = (len(options), _disk_option(platform.disk))
+    entries = [first, *enumerate(options)]
+    if _has_shell(platform):
+        entries.append((len(options) + 1, _option(shown, "EFI Internal Shell", _in_volume(_SHELL))))
+    return _named(*entries)
+
+
 def _has_shell(platform: Platform) -> bool:
     """As the image says; where nobody looked into it, builds with Secure Boot are taken to leave the shell out."""
-    seen = platform.firmware.has_shell if platform.firmware is not None else None
+    seen = platform.firmware.inside.has_shell if platform.firmware is not None else None
     return platform.secure_boot.state == "absent" if seen is None else seen
 
 
@@ -83,7 +100,7 @@ def _named(*entries: tuple[int, bytes]) -> dict[str, Input]:
 
 
 def _ui_app() -> bytes:
-    return _option(_ACTIVE | _HIDDEN | _APPLICATION, "UiApp", _in_volume(_UI_APP))
+    return _option(_ACTIVE | _HIDDEN | _APPLICATION, "UiApp", _in_volume(_SETUP))
 
 
 def _disk_option(disk: Disk) -> bytes:
@@ -114,8 +131,8 @@ def _disk_path(disk: Disk) -> Iterable[PathNode]:
             return (_ROOT_BRIDGE, pci)
 
 
-def _in_volume(file: str) -> Iterable[PathNode]:
-    return (PathNode(4, 7, uuid.UUID(_VOLUME).bytes_le), PathNode(4, 6, uuid.UUID(file).bytes_le))
+def _in_volume(file: str, volume: bytes = _VOLUME) -> Iterable[PathNode]:
+    return (PathNode(4, 7, volume), PathNode(4, 6, uuid.UUID(file).bytes_le))
 
 
 def _option(attributes: int, description: str, path: Iterable[PathNode], optional_data: bytes = b"") -> bytes:
