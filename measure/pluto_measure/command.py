@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -65,6 +64,8 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         print(f"{top.prog}: interrupted", file=sys.stderr)
         return _failed("Interrupted", "interrupted", None, {}, 130, as_json)
     except Exception as error:  # noqa: BLE001  a bug of ours: its place for people, its name for programs
+        import traceback  # only a bug of ours needs it
+
         traceback.print_exc()
         print(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it", file=sys.stderr)
         return _failed(type(error).__name__, str(error), None, {}, 1, as_json)

@@ -6,15 +6,15 @@ Every large hash runs in a thread of its own: hashing gives up the interpreter's
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pluto_measure.digests import Digests
+from pluto_measure.digests import Digests, digest
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import gpt, pe
 from pluto_measure.launch import Launch, SectionDigest
 from pluto_measure.predict import stub as stubs
+from pluto_measure.predict.events import BANKS
 
 _WORKERS: Final = 2
 _NOT_A_BUILD: Final = "0" * 64
@@ -29,10 +29,12 @@ def of_uki(
     disk_size: int = 0,
     build_id: str = "",
     flavour: str = "release",
+    banks: Sequence[str] = BANKS,
 ) -> Launch:
     """What a boot of this UKI measures. `gpt_event`: `gpt_event_of` its disk, None where there is none.
 
-    `stub` is systemd-stub's version (`stub_version` finds it). FormatError for an image whose boot cannot be predicted.
+    `stub` is systemd-stub's version (`stub_version` finds it). With fewer `banks` the digests of the others are not
+    known, and so is the file's own, which no boot measures. FormatError for an image whose boot cannot be predicted.
     """
     version = stubs.version(stub)
     parsed = pe.parse(uki)
@@ -40,31 +42,27 @@ def of_uki(
     measured = [section for section in parsed.sections if section.name in version.measured_sections]
     if ".linux" not in data:
         raise FormatError("UKI", "has no section .linux, so it is a PE image of another kind")
-    handed = list(stubs.handed_initrd(data, version))
-    tasks: list[Callable[[], Digests]] = [
-        lambda: Digests.of(uki),
-        lambda: pe.authenticode(uki),
-        lambda: pe.authenticode(data[".linux"]),
-        lambda: Digests.of(handed),
-        *(_hashing(data[section.name]) for section in measured),
-    ]
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        whole, image, kernel, initrd, *sections = pool.map(lambda task: task(), tasks)
+    parts: dict[str, list[bytes]] = {
+        "image": list(pe.hashed_parts(uki)),
+        "kernel": list(pe.hashed_parts(data[".linux"])),
+        "initrd": list(stubs.handed_initrd(data, version)),
+        **{section.name: [data[section.name]] for section in measured},
+    }
+    if set(banks) == set(BANKS):
+        parts["whole"] = [uki]
+    digests = _hash(parts, banks)
     return Launch(
         build_id=build_id or _NOT_A_BUILD,
         flavour=flavour,
         stub=stub,
         uki_size=len(uki),
-        uki_digests=whole,
-        uki_authenticode=image,
+        uki_digests=digests.get("whole"),
+        uki_authenticode=digests["image"],
         kernel_size=len(data[".linux"]),
-        kernel_authenticode=kernel,
-        sections=tuple(
-            SectionDigest(section.name, section.virtual_size, digests)
-            for section, digests in zip(measured, sections, strict=True)
-        ),
-        handed_initrd_size=sum(map(len, handed)),
-        handed_initrd=initrd,
+        kernel_authenticode=digests["kernel"],
+        sections=tuple(SectionDigest(s.name, s.virtual_size, digests[s.name]) for s in measured),
+        handed_initrd_size=sum(map(len, parts["initrd"])),
+        handed_initrd=digests["initrd"],
         command_line=stubs.command_line(data.get(".cmdline", b""), version),
         disk_size=disk_size,
         gpt_event=gpt_event,
@@ -73,25 +71,24 @@ def of_uki(
 
 def of_kernel(kernel: bytes, initrd: bytes | None, command_line: str) -> Launch:
     """What a direct boot measures: the kernel as a PE image, the initrd, and the command line that the VMM is given."""
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        image, handed = pool.submit(pe.authenticode, kernel), pool.submit(Digests.of, initrd or b"")
-        return Launch(
-            build_id=_NOT_A_BUILD,
-            flavour="release",
-            stub="",
-            uki_size=0,
-            uki_digests=None,
-            uki_authenticode=None,
-            kernel_size=len(kernel),
-            kernel_authenticode=image.result(),
-            sections=(),
-            handed_initrd_size=len(initrd or b""),
-            handed_initrd=None if initrd is None else handed.result(),
-            command_line=command_line,
-            disk_size=0,
-            gpt_event=None,
-            kernel_file=kernel,
-        )
+    digests = _hash({"kernel": list(pe.hashed_parts(kernel)), "initrd": [initrd or b""]}, BANKS)
+    return Launch(
+        build_id=_NOT_A_BUILD,
+        flavour="release",
+        stub="",
+        uki_size=0,
+        uki_digests=None,
+        uki_authenticode=None,
+        kernel_size=len(kernel),
+        kernel_authenticode=digests["kernel"],
+        sections=(),
+        handed_initrd_size=len(initrd or b""),
+        handed_initrd=None if initrd is None else digests["initrd"],
+        command_line=command_line,
+        disk_size=0,
+        gpt_event=None,
+        kernel_file=kernel,
+    )
 
 
 def gpt_event_of(disk_head: bytes) -> Digests:
@@ -108,5 +105,12 @@ def stub_version(uki: bytes) -> str:
     return found[1].decode("ascii", "replace")
 
 
-def _hashing(data: bytes | Iterable[bytes]) -> Callable[[], Digests]:
-    return lambda: Digests.of(data)
+def _hash(parts: Mapping[str, Sequence[bytes]], banks: Sequence[str]) -> dict[str, Digests]:
+    """Digests of each content in each bank, the largest first so that no long one is left over at the end."""
+    # Imported here: only who describes files needs threads.
+    from concurrent.futures import ThreadPoolExecutor
+
+    jobs = [(name, bank) for name in sorted(parts, key=lambda name: -sum(map(len, parts[name]))) for bank in banks]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        done = dict(zip(jobs, pool.map(lambda job: digest(job[1], *parts[job[0]]), jobs), strict=True))
+    return {name: Digests(done.get((name, "sha256"), b""), done.get((name, "sha384"), b"")) for name in parts}

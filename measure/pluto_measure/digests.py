@@ -23,9 +23,12 @@ ALGORITHMS: Final[dict[str, tuple[int, int]]] = {
 NAME_OF: Final[dict[int, str]] = {number: name for name, (number, _) in ALGORITHMS.items()}
 
 
-def digest(algorithm: str, data: bytes) -> bytes:
-    """The digest of `data`; `algorithm` is a key of ALGORITHMS."""
-    return hashlib.new(algorithm, data, usedforsecurity=algorithm != "sha1").digest()
+def digest(algorithm: str, *chunks: bytes) -> bytes:
+    """The digest of bytes, or of chunks in order; `algorithm` is a key of ALGORITHMS."""
+    state = hashlib.new(algorithm, usedforsecurity=algorithm != "sha1")
+    for chunk in chunks:
+        state.update(chunk)
+    return state.digest()
 
 
 @record

@@ -172,7 +172,8 @@ def _rules() -> str:
         rows.append((name, *(_ranges(by_match.get(match, [])) for match in ("exact", "zero", "replay", "any"))))
     note = (
         "`replay`: the value is what the machine's own log replays to, and the log must hold nothing but what a "
-        "firmware measures of itself. `any`: Microsoft's paravisor, and IMA with Secure Boot on, change without notice.\n"
+        "firmware measures of itself. `any`: Microsoft's paravisor, and IMA with Secure Boot on, change without "
+        "notice.\n"
     )
     return (
         "## Rules, by machine\n\n" + table(("machine", "exact", "zero", "replay", "any"), rows) + "\n" + note + _space()

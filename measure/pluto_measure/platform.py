@@ -7,7 +7,6 @@ what a prediction needs, is asked for by name when it is needed.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
@@ -313,6 +312,9 @@ def parse_profiles(text: bytes | str, read: Read) -> dict[str, Platform]:
 
 
 def _profiles(text: bytes | str) -> dict[str, Any]:
+    # Imported here: a machine by its kind, or by a platform file of its own, needs no TOML.
+    import tomllib
+
     try:
         return tomllib.loads(text.decode() if isinstance(text, bytes) else text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +32,9 @@ def read_head(path: Path, size: int, *, what: str) -> bytes:
 
 def write(path: Path, text: str) -> None:
     """Write to a temporary name beside `path`, then rename: the file is the old one or the new one."""
+    # Imported here: most commands write nothing.
+    import tempfile
+
     temporary = None
     try:
         with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError
-from pluto_measure.formats import endorsement
 from pluto_measure.formats.strict_json import loads
 from pluto_measure.inputs import Input, Read
 from pluto_measure.mrtd import ORDERS
@@ -117,6 +116,9 @@ def _endorsed(arguments: argparse.Namespace, platform: Platform) -> Platform:
     """With the MRTDs that the endorsement has for this machine. Whose word it is, verification says."""
     if arguments.endorsement is None:
         return platform
+    # Imported here: only Google's machines have one.
+    from pluto_measure.formats import endorsement
+
     data = files.read(arguments.endorsement, what="launch endorsement", limit=_LIMIT)
     mrtds = endorsement.parse(data).of_memory(platform.memory)
     if not mrtds:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pluto_measure import describe
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.commands.machine import add_machine_options, machines
 from pluto_measure.errors import UsageError
-from pluto_measure.formats.gpt import SECTOR
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, Profile, profile_for
 from pluto_measure.platform import Platform
+from pluto_measure.predict.events import BANKS
 from pluto_measure.predict.media import MEDIA
 from pluto_measure.replay import Registers, registers_json
 
@@ -54,8 +54,8 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def predict(arguments: argparse.Namespace) -> Result:
     """Predict one boot; optionally write measurements.json."""
-    launch, folder = _launch(arguments)
-    named = machines(arguments, folder)
+    named = machines(arguments, _folder(arguments))
+    launch = _launch(arguments, tuple(dict.fromkeys(b for _, m in named for b in MEDIA[m.kind].banks)) or BANKS)
     if arguments.id is not None and len(named) > 1:
         raise UsageError("--id names one profile, and several machines are named")
     profiles: list[Profile] = []
@@ -139,32 +139,35 @@ def text(launch: Launch | None, profile: Profile, *, events: bool = True) -> str
     return "\n".join(lines) + "\n"
 
 
-def _launch(arguments: argparse.Namespace) -> tuple[Launch | None, Path]:
-    """What is booted, and the folder that paths of platforms.toml are relative to."""
+def _folder(arguments: argparse.Namespace) -> Path:
+    """The folder that paths of platforms.toml are relative to: where that lies which is booted."""
     given = [name for name in ("launch", "uki", "kernel") if getattr(arguments, name) is not None]
     if len(given) > 1:
         raise UsageError(f"both {given[0]} and {given[1]} say what is booted")
+    path: Path = getattr(arguments, given[0]) if given else Path()
+    return path if path.is_dir() else path.parent
+
+
+def _launch(arguments: argparse.Namespace, banks: Sequence[str]) -> Launch | None:
+    """What is booted; of files, digests in these banks."""
+    if arguments.launch is not None:
+        path = _folder(arguments) / "launch.json" if arguments.launch.is_dir() else arguments.launch
+        return Launch.parse(files.read(path, what="launch.json", limit=_JSON_LIMIT))
+    if arguments.uki is None and arguments.kernel is None:
+        return None
+    # Imported here: only what is given as files has to be described.
+    from pluto_measure import describe
+
     if arguments.kernel is not None:
         initrd = None if arguments.initrd is None else files.read(arguments.initrd, what="initrd", limit=_IMAGE_LIMIT)
         kernel = files.read(arguments.kernel, what="kernel", limit=_IMAGE_LIMIT)
-        return describe.of_kernel(kernel, initrd, arguments.command_line), arguments.kernel.parent
-    if arguments.uki is not None:
-        return _uki(arguments), arguments.uki.parent
-    if arguments.launch is None:
-        return None, Path()
-    path: Path = arguments.launch
-    if path.is_dir():
-        path = path / "launch.json"
-    return Launch.parse(files.read(path, what="launch.json", limit=_JSON_LIMIT)), path.parent
-
-
-def _uki(arguments: argparse.Namespace) -> Launch:
+        return describe.of_kernel(kernel, initrd, arguments.command_line)
     uki = files.read(arguments.uki, what="UKI", limit=_IMAGE_LIMIT)
-    event, size = None, 0
+    stub, event = arguments.stub or describe.stub_version(uki), None
     if arguments.disk is not None:
-        head = files.read_head(arguments.disk, _DISK_HEAD, what="disk")
-        event, size = describe.gpt_event_of(head), max(arguments.disk.stat().st_size, len(head), SECTOR)
-    return describe.of_uki(uki, event, stub=arguments.stub or describe.stub_version(uki), disk_size=size)
+        event = describe.gpt_event_of(files.read_head(arguments.disk, _DISK_HEAD, what="disk"))
+    size = 0 if arguments.disk is None else arguments.disk.stat().st_size
+    return describe.of_uki(uki, event, stub=stub, disk_size=size, banks=banks)
 
 
 def _shown(launch: Launch | None, profile: Profile) -> Registers:

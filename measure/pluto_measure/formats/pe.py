@@ -113,7 +113,12 @@ def authenticode(data: bytes) -> Digests:
 
     Adding or removing a signature does not change them. FormatError where sections overlap in the file.
     """
-    return Digests.of(_hashed_parts(data, parse(data)))
+    return Digests.of(hashed_parts(data))
+
+
+def hashed_parts(data: bytes) -> Iterator[bytes]:
+    """The parts of an image that `authenticode` digests, in order. FormatError."""
+    return _hashed_parts(data, parse(data))
 
 
 def section_data(data: bytes, section: Section) -> bytes:

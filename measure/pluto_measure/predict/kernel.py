@@ -10,7 +10,6 @@ from typing import Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.formats import linux, pe
 from pluto_measure.launch import Launch
 from pluto_measure.platform import TDX_KINDS, Platform
 from pluto_measure.predict import stub
@@ -40,6 +39,9 @@ def measured_image(launch: Launch, platform: Platform) -> Digests:
             "rewrites the kernel's header",
             hint="give the kernel itself with --kernel FILE",
         )
+    # Imported here, as below: only direct boots need the kernel's own format.
+    from pluto_measure.formats import linux, pe
+
     rewritten = linux.rewrite_for_qemu(
         launch.kernel_file,
         memory=platform.memory,
@@ -54,4 +56,6 @@ def load_options(launch: Launch, platform: Platform) -> bytes:
     if platform.boot != "direct":
         has_section = any(section.name == ".cmdline" for section in launch.sections)
         return stub.load_options(launch.command_line, has_section=has_section)
+    from pluto_measure.formats import linux
+
     return linux.load_options(launch.command_line, launch.handed_initrd is not None, platform.generation)

@@ -1,0 +1,97 @@
+"""Other people's programs, as `make peers` (prepare.py) lays them into build/peers: what they say of the same bytes.
+
+Each runs as a process of its own: their code is none of ours, some of it under other licences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+BUILD: Final = HERE.parents[1] / "build/peers"
+TIMEOUT: Final = 120.0
+# What each is prepared from.
+INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "go": ("go.mod", "go.sum", "main.go"),
+    "rust": ("Cargo.toml", "crates.lock", "mosaik.sha256", "src/main.rs"),
+    "python": ("requirements.txt",),
+}
+
+
+class AbsentError(Exception):
+    """The peer is not prepared; says which."""
+
+
+@cache
+def stamp(name: str) -> str:
+    """What the peer is made from, as one digest."""
+    parts = [(HERE / name / path).read_bytes() for path in INPUTS[name]]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def need(name: str) -> None:
+    """AbsentError unless the peer is prepared, and from what lies here now."""
+    mark = BUILD / f"{name}.stamp"
+    if not mark.is_file():
+        raise AbsentError(f"{name} is not prepared (make peers)")
+    if mark.read_text() != stamp(name):
+        raise AbsentError(f"{name} was prepared from other files (make peers)")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log for the peer in Go: file, kind (tpm, cc), bank, registers by number, and the table CCEL."""
+
+    path: Path
+    kind: str
+    bank: str
+    registers: Mapping[int, bytes] = field(default_factory=dict)
+    table: bytes = b""
+
+    def to_json(self) -> dict[str, object]:
+        registers = {str(number): value.hex() for number, value in self.registers.items()}
+        shown = {"path": str(self.path), "kind": self.kind, "bank": self.bank, "table": self.table.hex()}
+        return {**shown, "registers": registers}
+
+
+def go(command: str, cases: Iterable[Log], runs: int = 0) -> list[dict[str, Any]]:
+    """go-eventlog and go-tdx-guest: events, replay, state, quote, time. An answer for each case, perhaps an "error"."""
+    need("go")
+    request = {"command": command, "cases": [case.to_json() for case in cases], "runs": runs}
+    answers: list[dict[str, Any]] = json.loads(_run([BUILD / "bin/peer-go"], text=json.dumps(request)))
+    return answers
+
+
+def rust(*words: str | Path | int) -> list[list[str]]:
+    """eventlog-rs, tdx, td-shim-interface and mosaik: lines of words (rust/src/main.rs says which)."""
+    need("rust")
+    return [line.split() for line in _run([BUILD / "bin/peer-rust", *words]).splitlines()]
+
+
+def python(*words: str | Path | int) -> Any:
+    """virt-firmware and cctrusted-base: one JSON value (python/peer.py says which)."""
+    need("python")
+    environment = {**os.environ, "PYTHONPATH": str(BUILD / "python")}
+    program = [sys.executable, "-B", HERE / "python/peer.py", *words]
+    return json.loads(_run(program, environment=environment))
+
+
+def _run(
+    argv: Iterable[str | Path | int], *, text: str | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    words = [str(word) for word in argv]
+    done = subprocess.run(
+        words, input=text, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{Path(words[0]).name} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
