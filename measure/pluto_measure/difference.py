@@ -7,16 +7,17 @@ event counts, so one event too many is a difference too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_measure.event_text import describe
+from pluto_measure.event_text import describe, event_json
 from pluto_measure.explain import Cause, Known, Meaning, Place, Scene, cause_of, explain
-from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
+from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.roles import roles
-from pluto_measure.rows import NOT_PREDICTED, Row, align_logs
+from pluto_measure.rows import NOT_PREDICTED, Row, align_logs, common_banks
 
 __all__ = [
     "NOT_PREDICTED",
@@ -139,13 +140,13 @@ def compare(
     """
     given = roles(log)
     rows, scene = align_logs(expected, log, registers, given), _scene(expected, log, given, known or Known(), ours)
-    moved = _moved(rows)
+    moved = _moved(rows, common_banks(expected, log))
     found: dict[tuple[str, int], Difference] = {}
     for name, of_register in rows.items():
         differing = [at for at, row in enumerate(of_register) if not row.equal]
         for at in differing[:_MOST_PER_REGISTER]:
             row = of_register[at]
-            place = Place(name, row.expected, row.actual, row.role, moved.get((name, row.nth, row.actual is None)))
+            place = Place(name, row.expected, row.actual, row.role, moved.get((name, at)))
             why = explain(place, scene)
             found[name, at] = Difference(name, row.index, row.nth, row.expected, row.actual, row.role, why)
     return Comparison(rows, found, tuple(sorted(found.values(), key=lambda difference: difference.index)))
@@ -188,17 +189,6 @@ def expected_from_log(log: EventLog) -> tuple[ExpectedEvent, ...]:
     )
 
 
-def event_json(register: str, event: LogEvent) -> dict[str, object]:
-    """A recorded event. `description` is made of its data, which is proven only where `dataIsMeasured`."""
-    return {
-        "register": register,
-        "type": type_name(event.type),
-        "digests": {bank: value.hex() for bank, value in event.digests.items()},
-        "description": describe(event),
-        "dataIsMeasured": event.data_is_measured,
-    }
-
-
 def _scene(expected: Sequence[ExpectedEvent], log: EventLog, given: Sequence[str], known: Known, ours: str) -> Scene:
     predicted: dict[str, list[ExpectedEvent]] = {}
     for wanted in expected:
@@ -212,24 +202,21 @@ def _scene(expected: Sequence[ExpectedEvent], log: EventLog, given: Sequence[str
     return Scene(predicted, actual, by_register, known, ours)
 
 
-def _moved(rows: Mapping[str, Sequence[Row]]) -> dict[tuple[str, int, bool], str]:
+def _moved(rows: Mapping[str, Sequence[Row]], banks: Sequence[str]) -> dict[tuple[str, int], str]:
     """For rows with an event too many or missing: the register where the same event is missing or too many."""
-    missing: dict[tuple[int, frozenset[bytes]], list[Row]] = {}
-    for row in _unpaired(rows):
-        if row.expected is not None and row.expected.digests:
-            missing.setdefault((row.expected.type, frozenset(row.expected.digests.values())), []).append(row)
-    found: dict[tuple[str, int, bool], str] = {}
-    for row in _unpaired(rows):
-        if row.actual is None:
-            continue
-        waiting = missing.get((row.actual.type, frozenset(row.actual.digests.values())))
+    missing: dict[tuple[int, tuple[bytes, ...]], deque[tuple[str, int]]] = {}
+    extra: list[tuple[tuple[str, int], LogEvent]] = []
+    for name, of_register in rows.items():
+        for at, row in enumerate(of_register):
+            if row.actual is None and row.expected is not None and row.expected.digests:
+                key = row.expected.type, tuple(row.expected.digests[bank] for bank in banks)
+                missing.setdefault(key, deque()).append((name, at))
+            elif row.expected is None and row.actual is not None:
+                extra.append(((name, at), row.actual))
+    found: dict[tuple[str, int], str] = {}
+    for place, event in extra:
+        waiting = missing.get((event.type, tuple(event.digests[bank] for bank in banks)))
         if waiting:
-            lost = waiting.pop(0)
-            found[row.register, row.nth, False] = lost.register
-            found[lost.register, lost.nth, True] = row.register
+            lost = waiting.popleft()
+            found[place], found[lost] = lost[0], place[0]
     return found
-
-
-def _unpaired(rows: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
-    for of_register in rows.values():
-        yield from (row for row in of_register if row.expected is None or row.actual is None)

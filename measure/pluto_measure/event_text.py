@@ -18,7 +18,6 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import EventType, LogEvent, type_name
 from pluto_measure.formats.reader import Reader
-from pluto_measure.predict import events
 
 LOAD_OPTIONS_TAG: Final = 0x8F3B22ED
 INITRD_TAG: Final = 0x8F3B22EC
@@ -45,6 +44,7 @@ VARIABLE_TYPES: Final = (
     EventType.EV_EFI_VARIABLE_BOOT2,
 )
 IMAGE_TYPES: Final = (EventType.EV_EFI_BOOT_SERVICES_APPLICATION, EventType.EV_EFI_BOOT_SERVICES_DRIVER)
+_SEPARATOR: Final = bytes(4)
 _LONGEST: Final = 200
 _MOST_OPTIONS: Final = 16
 _MOST_NAMES: Final = 3
@@ -58,6 +58,17 @@ def describe(event: LogEvent) -> str:
         return _describe(event)
     except FormatError:
         return f"{type_name(event.type)} with {len(event.data)} bytes that do not fit it"
+
+
+def event_json(register: str, event: LogEvent) -> dict[str, object]:
+    """A recorded event. `description` is made of its data, which is proven only where `dataIsMeasured`."""
+    return {
+        "register": register,
+        "type": type_name(event.type),
+        "digests": {bank: value.hex() for bank, value in event.digests.items()},
+        "description": describe(event),
+        "dataIsMeasured": event.data_is_measured,
+    }
 
 
 def safe(text: str) -> str:
@@ -138,7 +149,7 @@ def listed(found: Sequence[LogEvent], name: Callable[[LogEvent], str]) -> str:
 def _describe(event: LogEvent) -> str:
     match event.type:
         case EventType.EV_SEPARATOR:
-            return "separator" if event.data == events.SEPARATOR else f"separator {event.data[:16].hex()}"
+            return "separator" if event.data == _SEPARATOR else f"separator {event.data[:16].hex()}"
         case EventType.EV_EFI_ACTION | EventType.EV_ACTION:
             return safe(event.data.decode("ascii", "replace"))
         case EventType.EV_IPL | EventType.EV_PLATFORM_CONFIG_FLAGS | EventType.EV_POST_CODE:

@@ -26,7 +26,7 @@ class Row:
     """What stands side by side in one register: both events, or one and nothing.
 
     `index` is the record's position in the log, `nth` that among the events of the register; of what is missing, where
-    it should have been. `difference` is None where the events are equal, and where there are too many differences.
+    it should have been.
     """
 
     register: str
@@ -47,7 +47,7 @@ def align_logs(
     """Rows by register. `registers` are those to compare; by default all that the log or the expectation names, except
     NOT_PREDICTED ones without an expected event. `given`: roles(log). FormatError where both have no bank in common.
     """
-    banks = _common_banks(expected, log)
+    banks = common_banks(expected, log)
     predicted: dict[str, list[ExpectedEvent]] = {}
     for wanted in expected:
         predicted.setdefault(wanted.register, []).append(wanted)
@@ -59,11 +59,14 @@ def align_logs(
         registers = [name for name in {**predicted, **logged} if name in predicted or name not in NOT_PREDICTED]
     given = roles(log) if given is None else given
     return {
-        name: tuple(_rows(name, predicted.get(name, []), logged.get(name, []), log, given, banks)) for name in registers
+        name: tuple(_rows(name, predicted.get(name, []), logged.get(name, []), log, given, banks))
+        for name in registers
+        if name != "mrtd" or name in logged  # a log says nothing of it
     }
 
 
-def _common_banks(expected: Sequence[ExpectedEvent], log: EventLog) -> tuple[str, ...]:
+def common_banks(expected: Sequence[ExpectedEvent], log: EventLog) -> tuple[str, ...]:
+    """The algorithms that the log has and every expected event has a digest in. FormatError where there is none."""
     offered = set(ALGORITHMS)
     for event in expected:
         for choice in (event.digests, *event.allowed):

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pluto_measure.command import counted
 from pluto_measure.difference import Comparison, Difference
 from pluto_measure.event_text import IMAGE_TYPES, describe, image_path
 from pluto_measure.explain.scene import strongest
@@ -77,8 +76,14 @@ def table(comparison: Comparison, equal: Mapping[str, bool | None], width: int =
     for name, rows in comparison.rows.items():
         lines += _register(name, rows, comparison.by_row, equal.get(name), width)
     if any(line.startswith(" ") for line in lines):
-        lines.append(_LEGEND[:width])
+        lines += [*([""] if lines[-1] else []), *wrapped(_LEGEND, width)]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str = "") -> Iterator[str]:
+    """Text in lines of at most `width` characters, in ASCII; `first` and `rest` are put before its lines."""
+    for line in textwrap.wrap(_plain(text), width, initial_indent=first, subsequent_indent=rest):
+        yield line.rstrip()
 
 
 def _register(
@@ -90,16 +95,16 @@ def _register(
         return
     if not wrong and not accepted:
         verdict = "its value is not the expected one, its events are" if equal is False else "equal"
-        yield f"{head}{verdict}, {counted(len(rows), 'event')}"
+        yield f"{head}{verdict}, {_counted(len(rows), 'event')}"
         return
-    events = counted(len(rows), "event")
+    events = _counted(len(rows), "event")
     verdict = f"{wrong} of {events} {'differs' if wrong == 1 else 'differ'}" if wrong else f"equal, {events}"
     yield head + verdict + (f", {accepted} of any digest" if accepted else "")
     yield _columns("", "", "event", "expected", "log", width)
     said: set[str] = set()
     for at, row in _shown(rows):
         if row is None:
-            yield f"{'':{_INDEX}}     ... {counted(at, 'more event')}"
+            yield f"{'':{_INDEX}}     ... {_counted(at, 'more event')}"
             continue
         yield _line(row, width)
         difference = words.get((name, at))
@@ -185,14 +190,21 @@ def _cell(digests: Banks, words: str) -> str:
 def _words(difference: Difference, width: int) -> Iterator[str]:
     attack = f" [attack: {difference.attack}]" if difference.attack else ""
     indent = " " * (_INDEX + 4)
-    text = difference.meaning + attack
-    for line in textwrap.wrap(text, width, initial_indent=f"{indent}> ", subsequent_indent=f"{indent}  "):
-        yield line.rstrip()
+    return wrapped(difference.meaning + attack, width, f"{indent}> ", f"{indent}  ")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cut(text: str, room: int) -> str:
-    printable = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return printable if len(printable) <= room else printable[: room - 2] + ".."
+    shown = _plain(text)
+    return shown if len(shown) <= room else shown[: room - 2] + ".."
+
+
+def _plain(text: str) -> str:
+    """Without what not every terminal can show, and what would take two columns."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
 
 
 def role_text(role: str) -> str:

@@ -144,3 +144,49 @@ def test_reference_values_of_one_bank_alone_are_refused() -> None:
     value = {"sha384": PROFILE.registers["pcr11"].values[0]["sha384"]}
     rule = RegisterRule("exact", (value,), "computed")
     assert refused(against(BOOT, profile=with_rule("pcr11", rule))) == ["register.pcr11"]
+
+
+def with_event(name: str, **changes: object) -> Profile:
+    """The profile with the first event of a register changed."""
+    events = list(PROFILE.events)
+    place = next(i for i, event in enumerate(events) if event.register == name)
+    events[place] = dataclasses.replace(events[place], **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(PROFILE, events=tuple(events))
+
+
+def test_an_event_that_may_be_one_of_several_is_compared_with_these() -> None:
+    first = next(event for event in PROFILE.events if event.register == "pcr7")
+    other = {bank: bytes(len(value)) for bank, value in first.digests.items()}
+    assert refused(against(BOOT, profile=with_event("pcr7", digests={}, allowed=(other, first.digests)))) == []
+    findings = against(BOOT, profile=with_event("pcr7", digests={}, allowed=(other, other)))
+    assert refused(findings) == ["log.events.pcr7"]
+    assert "one of 2 digests" in str({finding.id: finding for finding in findings}["log.events.pcr7"].expected)
+
+
+def test_an_open_event_accepts_any_digest_but_must_be_there() -> None:
+    profile = with_event("pcr7", digests={})
+    assert refused(against(BOOT, profile=profile)) == []
+    at = next(i for i, event in enumerate(BOOT) if event[0] == 7)
+    findings = against(BOOT[:at] + BOOT[at + 1 :], profile=profile)
+    assert "log.events.pcr7" in refused(findings)
+    renamed = (*BOOT[:at], (7, EV_IPL, BOOT[at][2]), *BOOT[at + 1 :])
+    findings = against(renamed, profile=profile)
+    assert "log.events.pcr7" in refused(findings)
+    assert "any digest" in str({finding.id: finding for finding in findings}["log.events.pcr7"].expected)
+
+
+def test_an_allow_list_of_one_bank_alone_is_refused() -> None:
+    first = next(event for event in PROFILE.events if event.register == "pcr7")
+    one_bank = ({"sha384": first.digests["sha384"]},) * 2
+    assert "log.events.pcr7" in refused(against(BOOT, profile=with_event("pcr7", digests={}, allowed=one_bank)))
+
+
+def test_a_register_that_moved_after_an_honest_log_is_told_so() -> None:
+    other_kernel = (*BOOT[:-1], (9, 6, b"other initrd"))
+    texts = {finding.id: finding.text for finding in against(other_kernel, log=log_of(BOOT))}
+    assert texts["log.replay.pcr9"].endswith("or something was measured after the log's end")
+    texts = {
+        finding.id: finding.text
+        for finding in against((*BOOT, (9, EV_IPL, b"x")), log=log_of((*BOOT, (9, EV_IPL, b"y"))))
+    }
+    assert texts["log.replay.pcr9"].endswith("the log was altered or is not of this boot")

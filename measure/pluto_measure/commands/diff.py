@@ -6,7 +6,6 @@ import argparse
 import re
 import shutil
 import sys
-import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +26,7 @@ from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.replay import replay
 from pluto_measure.rows import align_logs
 from pluto_measure.rules import RegisterRule
-from pluto_measure.side_by_side import DEFAULT_WIDTH, table
+from pluto_measure.side_by_side import DEFAULT_WIDTH, table, wrapped
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _DIFFERENT: Final = 5
@@ -121,12 +120,12 @@ def text(found: Comparison, judged: dict[str, Judged], width: int) -> str:
     for difference in found.firsts:
         attack = f"  (attack: {difference.attack})" if difference.attack else ""
         said = f"event {difference.index}, {difference.register}: {difference.meaning}{attack}"
-        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="      ")
+        lines += wrapped(said, width, "  ", "      ")
     if (cause := found.cause) is not None:
-        lines += ["", *textwrap.wrap(f"likely cause: {cause.text}", width, subsequent_indent="  ")]
-        lines += textwrap.wrap(f"hint: {cause.hint}", width, subsequent_indent="  ") if cause.hint else []
+        lines += ["", *wrapped(f"likely cause: {cause.text}", width, rest="  ")]
+        lines += wrapped(f"hint: {cause.hint}", width, rest="  ") if cause.hint else []
     explainable = ", ".join(name for name in found.explainable if found.rows[name]) or "none"
-    lines += textwrap.wrap(f"registers that stay explainable: {explainable}", width, subsequent_indent="  ")
+    lines += wrapped(f"registers that stay explainable: {explainable}", width, rest="  ")
     return "\n".join(lines) + "\n\n" + side_by_side
 
 
@@ -167,14 +166,17 @@ def _nearest(measurements: Measurements, log: EventLog, wanted: str | None) -> _
     return _Expected(profile.events, profile.logged, judged, Known.of(profile.inputs), profile.id)
 
 
-def _distance(profile: Profile, log: EventLog) -> tuple[int, int]:
-    """How many registers differ, and how many events. A profile with other banks than the log is farthest."""
+def _distance(profile: Profile, log: EventLog) -> tuple[int, int, int]:
+    """How many registers differ, how many events do, and how many do not: the more, the nearer.
+
+    A profile with other banks than the log is farthest.
+    """
     try:
         rows = align_logs(profile.events, log, profile.logged)
     except FormatError:
-        return sys.maxsize, 0
+        return sys.maxsize, 0, 0
     wrong = [sum(not row.equal for row in of_register) for of_register in rows.values()]
-    return sum(map(bool, wrong)), sum(wrong)
+    return sum(map(bool, wrong)), sum(wrong), sum(wrong) - sum(map(len, rows.values()))
 
 
 def _prediction(parsed: dict[str, Any], log: EventLog) -> _Expected:

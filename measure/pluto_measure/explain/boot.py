@@ -83,8 +83,8 @@ def _rewriting(scene: Scene) -> tuple[str, str | None]:
 
 def _other_order(log: Sequence[LogEvent], at: int) -> Meaning:
     calling = next((i for i, event in enumerate(log) if event.covers(events.CALLING)), len(log))
-    text = "the same images in another order: started from a disk instead of by -kernel, or the reverse"
-    return Meaning(text, recomputed=True, cause=_FROM_DISK if calling < at else _BY_KERNEL)
+    cause = _FROM_DISK if calling < at else _BY_KERNEL
+    return Meaning(f"the same images in another order: {cause}", recomputed=True, cause=cause)
 
 
 def _kernel(place: Place, scene: Scene) -> Meaning:

@@ -76,7 +76,8 @@ def _memory(theirs: HandedMemory, ours: HandedMemory | None, scene: Scene) -> Me
     layout = "" if ours is None or ours.layout == theirs.layout else f" (firmware layout: {theirs.layout})"
     cause = f"memory is {theirs.size}{than}"
     text = f"{cause}: the TD HOB is the one that {_WRITERS[theirs.writer]} writes for that size{layout}"
-    return Meaning(text, recomputed=True, cause=cause, weight=2, hint=f"predict with --memory {theirs.memory >> 20}M")
+    size = theirs.size.replace(" GiB", "G").replace(" MiB", "M")
+    return Meaning(text, recomputed=True, cause=cause, weight=2, hint=f"predict with --memory {size}")
 
 
 def variable_store(place: Place, scene: Scene) -> Meaning:
