@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from pluto_measure.difference import Difference, differences
+from pluto_measure.compare.difference import Difference, differences
+from pluto_measure.compare.explain import Known
 from pluto_measure.event_text import describe
 from pluto_measure.evidence import BANKS, REGISTERS, Registers
-from pluto_measure.explain import Known
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
 from pluto_measure.measurements import Profile

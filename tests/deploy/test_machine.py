@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.local.machine import LEAST_MEMORY, Machine, Wiring, arguments
+from pluto_measure import platform_file
 from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
 from pluto_measure.firmware import Firmware
 from pluto_measure.formats.strict_json import canonical
-from pluto_measure.platform import Platform
 
 FIRMWARE = Digests.of(b"firmware")
 WIRING = Wiring(
@@ -101,5 +101,5 @@ def test_platforms_toml_describes_the_local_machine(boot: str) -> None:
     described = tomllib.loads(PLATFORMS.read_text())[f"local-{boot}"]
     firmware = {"firmware": FIRMWARE.to_json()}  # the file names it by path, in a DIST
     assert described.pop("firmware") == {"file": "firmware.fd"}
-    platform = Platform.parse(canonical({**described, **firmware}), lambda _: b"")
+    platform = platform_file.parse(canonical({**described, **firmware}), lambda _: b"")
     assert platform == Machine(boot=boot).platform(FIRMWARE)

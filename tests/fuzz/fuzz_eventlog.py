@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pluto_measure.difference import differences, event_json, expected_from_log
+from pluto_measure.compare.difference import differences, event_json, expected_from_log
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import eventlog
 from pluto_measure.formats.eventlog import EventType, LogEvent

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_measure.alignment import Kinship, Pair, align
+from pluto_measure.compare.alignment import Kinship, Pair, align
 
 
 def aligned(ours: Sequence[str], theirs: Sequence[str]) -> tuple[Pair, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pluto_measure.appraise import Appraisal, verify_evidence
-from pluto_measure.difference import NOT_PREDICTED, expected_from_log
+from pluto_measure.compare.difference import NOT_PREDICTED, expected_from_log
 from pluto_measure.evidence import BANKS, REGISTERS
 from pluto_measure.measurements import Measurements, Profile, measure
 from pluto_measure.rules import RegisterRule

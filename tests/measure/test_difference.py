@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluto_measure.difference import (
+from pluto_measure.compare.difference import (
     Difference,
     compare,
     differences,
@@ -18,6 +18,7 @@ from pluto_measure.difference import (
     expected_from_log,
     first_difference,
 )
+from pluto_measure.compare.roles import roles
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import eventlog, uefi
@@ -27,7 +28,6 @@ from pluto_measure.platform import Platform, SecureBoot
 from pluto_measure.predict import events, predict
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.predict.stub import load_options
-from pluto_measure.roles import roles
 from simulators import boot_logs, recorded_boots
 from simulators.edited_logs import append
 from simulators.edited_logs import found as compared

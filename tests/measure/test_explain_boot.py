@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from pluto_measure.difference import compare, expected_from_log
+from pluto_measure.compare.difference import compare, expected_from_log
+from pluto_measure.compare.explain import Known, Place, Scene, explain
+from pluto_measure.compare.roles import roles
 from pluto_measure.digests import Digests, digest
-from pluto_measure.explain import Known, Place, Scene, explain
 from pluto_measure.formats import linux, uefi
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.measurements import profile_for
@@ -17,7 +18,6 @@ from pluto_measure.platform import Platform
 from pluto_measure.predict import hob, predict
 from pluto_measure.predict.events import CALLING, EXIT_FAILED, EXIT_INVOKED, RETURNING, ExpectedEvent
 from pluto_measure.predict.stub import load_options
-from pluto_measure.roles import roles
 from simulators import boot_logs
 from simulators.boot_logs import (
     BLOCK,

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from pluto_measure.difference import compare, expected_from_log
+from pluto_measure.compare.difference import compare, expected_from_log
+from pluto_measure.compare.roles import roles
 from pluto_measure.digests import Digests
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.platform import Platform, SecureBoot
 from pluto_measure.predict import predict
 from pluto_measure.predict.events import SEPARATOR
-from pluto_measure.roles import roles
 from simulators import boot_logs
 from simulators.boot_logs import (
     BLOCK,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pluto_measure.catalogue import ENTRIES, entry, family
 from pluto_measure.cli import main
 from pluto_measure.digests import Digests
-from pluto_measure.handbook import page, sample_launch, sample_machines
+from pluto_measure.handbook.catalogue import ENTRIES, entry, family
+from pluto_measure.handbook.page import page, sample_launch, sample_machines
 from pluto_measure.predict import predict
 from simulators import machines
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pluto_measure.compare.explain import Known, hypotheses
 from pluto_measure.digests import digest
-from pluto_measure.explain import Known, hypotheses
 from pluto_measure.formats import eventlog, uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.platform import Disk, Platform

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pluto_measure.difference import expected_from_log
+from pluto_measure.compare.difference import expected_from_log
+from pluto_measure.compare.judged import judged_by_events, judged_by_rules, judged_by_values
 from pluto_measure.formats.eventlog import EventType
-from pluto_measure.judged import judged_by_events, judged_by_rules, judged_by_values
 from pluto_measure.measurements import profile_for
 from pluto_measure.replay import replay
 from pluto_measure.rules import RegisterRule

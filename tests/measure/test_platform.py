@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from pluto_measure import platform_file
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.firmware import Firmware
 from pluto_measure.formats import smbios
 from pluto_measure.inputs import Acpi, Input
-from pluto_measure.platform import KINDS, Disk, Platform, SecureBoot, parse_profile, parse_profiles, parse_size
+from pluto_measure.platform import KINDS, Disk, Platform, SecureBoot
+from pluto_measure.platform_file import parse_profile, parse_profiles, parse_size
 from simulators import smbios_tables, tdvf_images
 
 KEY = {"base64": base64.b64encode(b"key").decode()}
@@ -27,7 +29,7 @@ def read(name: str) -> bytes:
 
 
 def parse(platform: str = "qemu-vtpm", **members: Any) -> Platform:
-    return Platform.parse(json.dumps({"platform": platform, **members}), read)
+    return platform_file.parse(json.dumps({"platform": platform, **members}), read)
 
 
 def test_what_is_missing_has_a_default_and_the_default_is_spelled_out() -> None:

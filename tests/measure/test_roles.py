@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pluto_measure.compare.roles import are_akin, is_vague, roles
 from pluto_measure.digests import digest
 from pluto_measure.formats import eventlog, logs, uefi
 from pluto_measure.formats.eventlog import CEL_CONTENT, EventLog, EventType, LogEvent
 from pluto_measure.predict.events import CALLING, EXIT_DONE
-from pluto_measure.roles import are_akin, is_vague, roles
 from simulators import boot_logs
 from simulators.boot_logs import BLOCK, MACHINES, PARTITION, ROOT, file, image_data, media, tagged
 from simulators.event_logs import SHELL, firmware_application, log_of, measured

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluto_measure.difference import compare, expected_from_log
+from pluto_measure.compare.difference import compare, expected_from_log
+from pluto_measure.compare.side_by_side import table
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.predict import predict
 from pluto_measure.predict.events import RETURNING
-from pluto_measure.side_by_side import table
 from simulators import boot_logs
 from simulators.boot_logs import GOOGLE, TABLES
 from simulators.edited_logs import append, at, change, drop, found, insert

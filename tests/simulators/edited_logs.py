@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pluto_measure.difference import Comparison, Difference, compare
+from pluto_measure.compare.difference import Comparison, Difference, compare
+from pluto_measure.compare.explain import Known
+from pluto_measure.compare.roles import roles
 from pluto_measure.digests import digest
-from pluto_measure.explain import Known
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import profile_for
 from pluto_measure.platform import Platform
 from pluto_measure.predict import predict
-from pluto_measure.roles import roles
 from simulators import boot_logs
 from simulators.boot_logs import MACHINES
 

@@ -19,7 +19,7 @@ from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.command import Result, counted
 from pluto_measure.errors import SourceError, UsageError
-from pluto_measure.platform import parse_size
+from pluto_measure.platform_file import parse_size
 from pluto_notary.config import encode_payload
 from pluto_notary.events import Event
 

@@ -59,6 +59,7 @@ class Machine:
             memory=self.memory,
             machine_type=MACHINE_TYPE,
             firmware=Firmware(firmware),
+            devices=devices(self.boot),
         )
 
 
@@ -106,6 +107,12 @@ def arguments(machine: Machine, wiring: Wiring, extra: Sequence[str] = ()) -> li
         *extra,
     ]
     # fmt: on
+
+
+def devices(boot: str) -> tuple[str, ...]:
+    """What `arguments` puts on the machine, in its order, as far as the host's ACPI tells of it."""
+    disk = ("virtio-blk-pci,bootindex=0",) if boot == "disk" else ()
+    return ("virtio-net-pci,romfile=", "virtio-blk-pci", *disk, "serial")
 
 
 def acceleration(accelerator: str) -> str:

@@ -13,20 +13,20 @@ from typing import Any, Final
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.commands.replay import LOG_LIMIT
-from pluto_measure.difference import THIS_RELEASE, Comparison, compare, expected_from_log
+from pluto_measure.compare.difference import THIS_RELEASE, Comparison, compare, expected_from_log
+from pluto_measure.compare.explain import Known
+from pluto_measure.compare.judged import Judged, judged_by_events, judged_by_rules, judged_by_values
+from pluto_measure.compare.rows import align_logs
+from pluto_measure.compare.side_by_side import DEFAULT_WIDTH, table, wrapped
 from pluto_measure.errors import FormatError, UsageError
-from pluto_measure.explain import Known
 from pluto_measure.formats import logs
 from pluto_measure.formats.eventlog import EventLog
 from pluto_measure.formats.strict_json import loads
-from pluto_measure.judged import Judged, judged_by_events, judged_by_rules, judged_by_values
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict import events
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.replay import replay
-from pluto_measure.rows import align_logs
 from pluto_measure.rules import RegisterRule
-from pluto_measure.side_by_side import DEFAULT_WIDTH, table, wrapped
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _DIFFERENT: Final = 5

@@ -6,9 +6,9 @@ import argparse
 import textwrap
 from typing import Any
 
-from pluto_measure.catalogue import ENTRIES, Entry, family
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.handbook.catalogue import ENTRIES, Entry, family
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Result:
         chosen = {name: ENTRIES[name]}
     if arguments.markdown:
         # Imported here: the page predicts every kind of machine, the catalogue needs none.
-        from pluto_measure.handbook import page
+        from pluto_measure.handbook.page import page
 
         return Result({}, page())
     document: dict[str, object] = {role: _json(entry) for role, entry in chosen.items()}

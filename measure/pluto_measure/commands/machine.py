@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pluto_measure import platform_file
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.formats.strict_json import loads
 from pluto_measure.inputs import Input, Read
 from pluto_measure.mrtd import ORDERS
-from pluto_measure.platform import BOOTS, KINDS, Platform, profile_members
+from pluto_measure.platform import BOOTS, KINDS, Platform
 
 _LIMIT: Final = 64 * 1024 * 1024
 PLATFORMS: Final = "image/notary/platforms.toml"  # of the checkout that one stands in
@@ -84,7 +85,7 @@ def _named(arguments: argparse.Namespace) -> list[tuple[str | None, Any]]:
     """Platform files as they were read, by the name that they have."""
     if arguments.profile is not None:
         text = files.read(arguments.platforms, what="platforms.toml", limit=_LIMIT)
-        return [(name, profile_members(text, name)) for name in arguments.profile]
+        return [(name, platform_file.profile_members(text, name)) for name in arguments.profile]
     if arguments.platform_file is not None:
         text = files.read(arguments.platform_file, what="platform file", limit=_LIMIT)
         return [(None, loads(text, what="platform file"))]
@@ -99,12 +100,12 @@ def _machine(arguments: argparse.Namespace, members: Any, named: Read) -> Platfo
     if arguments.insecure_unmeasured_acpi:
         changes["insecure_unmeasured_acpi"] = True
     if not isinstance(members, dict) or not (changes or arguments.firmware or arguments.endorsement):
-        return Platform.from_json(members, named)
+        return platform_file.from_json(members, named)
     kept = {name: value for name, value in members.items() if name != "firmware"}
-    Platform.from_json(kept, named)  # what is wrong with the file itself is not the options' fault
+    platform_file.from_json(kept, named)  # what is wrong with the file itself is not the options' fault
     firmware = {"firmware": members["firmware"]} if "firmware" in members and arguments.firmware is None else {}
     try:
-        changed = _endorsed(arguments, Platform.from_json({**kept, **changes, **firmware}, named))
+        changed = _endorsed(arguments, platform_file.from_json({**kept, **changes, **firmware}, named))
     except FormatError as error:
         raise UsageError(str(error), hint=error.hint) from error
     if arguments.firmware is not None:

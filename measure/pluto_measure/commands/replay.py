@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files
-from pluto_measure.event_text import event_json
 from pluto_measure.errors import FormatError
-from pluto_measure.event_text import describe
+from pluto_measure.event_text import describe, event_json
 from pluto_measure.formats import ccel, logs
 from pluto_measure.formats.eventlog import EventLog, LogEvent, type_name
 from pluto_measure.replay import Registers, registers_json, replay

@@ -9,11 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from pluto_measure.event_text import describe, listed
-from pluto_measure.explain import hypotheses
-from pluto_measure.explain.firmware import application_name
-from pluto_measure.explain.hypotheses import size_text
-from pluto_measure.explain.scene import (
+from pluto_measure.compare.explain import hypotheses
+from pluto_measure.compare.explain.firmware import application_name
+from pluto_measure.compare.explain.hypotheses import size_text
+from pluto_measure.compare.explain.scene import (
     APPLICATION,
     ESP_ADDON,
     FOREIGN_APPLICATION,
@@ -23,6 +22,7 @@ from pluto_measure.explain.scene import (
     Scene,
     plain,
 )
+from pluto_measure.event_text import describe, listed
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.predict import events

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pluto_measure.event_text import INITRD_TAG, LOAD_OPTIONS_TAG, TAGS, describe, label, safe, tag_of
-from pluto_measure.explain import hypotheses
-from pluto_measure.explain.scene import (
+from pluto_measure.compare.explain import hypotheses
+from pluto_measure.compare.explain.scene import (
     ESP_ADDON,
     ESP_CREDENTIAL,
     ESP_EXTENSION,
@@ -17,6 +16,7 @@ from pluto_measure.explain.scene import (
     Scene,
     plain,
 )
+from pluto_measure.event_text import INITRD_TAG, LOAD_OPTIONS_TAG, TAGS, describe, label, safe, tag_of
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.predict.stub import load_options
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_measure.alignment import Kinship, Pair, align
+from pluto_measure.compare.alignment import Kinship, Pair, align
+from pluto_measure.compare.roles import are_akin, is_vague, roles
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.roles import are_akin, is_vague, roles
 
 # Firmware volumes, ACPI tables, boot variables; PCR 10 is written by the kernel after the log's end.
 NOT_PREDICTED: Final = ("pcr0", "pcr1", "pcr10", "mrtd")

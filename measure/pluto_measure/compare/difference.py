@@ -12,12 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pluto_measure.compare.explain import Cause, Known, Meaning, Place, Scene, cause_of, explain
+from pluto_measure.compare.roles import roles
+from pluto_measure.compare.rows import NOT_PREDICTED, Row, align_logs, common_banks
 from pluto_measure.event_text import describe, event_json
-from pluto_measure.explain import Cause, Known, Meaning, Place, Scene, cause_of, explain
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.roles import roles
-from pluto_measure.rows import NOT_PREDICTED, Row, align_logs, common_banks
 
 __all__ = [
     "NOT_PREDICTED",

@@ -14,10 +14,10 @@ from functools import cache
 from itertools import permutations
 from typing import Final
 
+from pluto_measure.compare.explain.scene import Known, strongest
 from pluto_measure.digests import digest
 from pluto_measure.errors import FormatError
 from pluto_measure.event_text import boot_option
-from pluto_measure.explain.scene import Known, strongest
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.formats.gpt import SECTOR

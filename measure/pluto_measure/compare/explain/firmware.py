@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from pluto_measure.compare.explain import hypotheses
+from pluto_measure.compare.explain.hypotheses import HandedMemory, size_text
+from pluto_measure.compare.explain.scene import OTHER_CHAIN, Meaning, Place, Scene, plain
 from pluto_measure.errors import FormatError
 from pluto_measure.event_text import (
     IMAGE_TYPES,
@@ -14,9 +17,6 @@ from pluto_measure.event_text import (
     image_path,
     variable_of,
 )
-from pluto_measure.explain import hypotheses
-from pluto_measure.explain.hypotheses import HandedMemory, size_text
-from pluto_measure.explain.scene import OTHER_CHAIN, Meaning, Place, Scene, plain
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.platform import TDX_KINDS

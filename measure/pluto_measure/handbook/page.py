@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pluto_measure.catalogue import ENTRIES, family
 from pluto_measure.digests import Digests
 from pluto_measure.firmware import Firmware
 from pluto_measure.formats.eventlog import type_name
 from pluto_measure.formats.tdvf import Section, SectionType
+from pluto_measure.handbook.catalogue import ENTRIES, family
 from pluto_measure.inputs import Acpi
 from pluto_measure.launch import Container, Launch, SectionDigest
 from pluto_measure.measurements import Profile, profile_for

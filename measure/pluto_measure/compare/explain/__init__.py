@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pluto_measure.event_text import describe
-from pluto_measure.explain import boot, firmware, stub
-from pluto_measure.explain.cause import Cause, cause_of
-from pluto_measure.explain.scene import (
+from pluto_measure.compare.explain import boot, firmware, stub
+from pluto_measure.compare.explain.cause import Cause, cause_of
+from pluto_measure.compare.explain.scene import (
     ATTACKS,
     ESP_ADDON,
     ESP_CREDENTIAL,
@@ -26,6 +25,7 @@ from pluto_measure.explain.scene import (
     Scene,
     plain,
 )
+from pluto_measure.event_text import describe
 
 __all__ = [
     "ATTACKS",

@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pluto_measure.difference import Comparison, Difference
+from pluto_measure.compare.difference import Comparison, Difference
+from pluto_measure.compare.explain.scene import strongest
+from pluto_measure.compare.rows import Row
 from pluto_measure.event_text import IMAGE_TYPES, describe, image_path
-from pluto_measure.explain.scene import strongest
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.predict.events import Banks, ExpectedEvent
-from pluto_measure.rows import Row
 
 DEFAULT_WIDTH: Final = 100
 _NARROWEST: Final = 60

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_measure.explain.scene import Meaning
+from pluto_measure.compare.explain.scene import Meaning
 
 _MOST_CAUSES: Final = 3
 _DECISIVE: Final = 1  # weight of a cause that everything else follows from
