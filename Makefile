@@ -13,9 +13,10 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.t
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop test test-boots test-root quick check format docs bench build inputs stubs peers fuzz requirements clean
+.PHONY: run stop test test-boots test-root quick check format docs bench build harvest inputs stubs peers fuzz requirements clean
 
 run: build
+	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
 	@$(BIN)/pluto-deploy local $(DIST) --port $(PORT)
 
 stop: .venv/.run
@@ -31,6 +32,12 @@ inputs: .venv/.dev
 # Other people's programs that second opinions come from, built from pinned sources where Go and Cargo are at hand.
 peers: .venv/.dev
 	@$(BIN)/python tests/interop/prepare.py
+
+# What QEMU makes for the machines of platforms.toml, from the locked QEMU under emulation: a few minutes, no privilege.
+harvest: .venv/.run
+	@$(BIN)/pluto-image tools $(DEFINITION) --out build/harvest --relock build/relock >/dev/null
+	@$(BIN)/pluto-measure acpi harvest --kit build/harvest \
+		--platforms $(DEFINITION)/platforms.toml --table $(DEFINITION)/platform-inputs.json
 
 test: inputs
 	$(PYTEST) -m "not more_boots and not root and not online" $(T)

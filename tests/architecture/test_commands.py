@@ -12,8 +12,8 @@ import pytest
 from pluto_measure.command import Result, parser, run
 
 COMMANDS = {
-    "pluto_image": ["lock", "derive", "build", "bundle", "fetch", "inspect"],
-    "pluto_measure": ["predict", "replay", "diff", "inspect", "verify"],
+    "pluto_image": ["lock", "derive", "build", "bundle", "fetch", "inspect", "tools"],
+    "pluto_measure": ["predict", "mrtd", "replay", "diff", "events", "acpi", "inspect", "verify"],
     "pluto_notary": ["serve"],
     "pluto_deploy": ["local"],
 }

@@ -17,7 +17,7 @@ from pluto_measure.formats import gpt, pe
 from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.measurements import Measurements, measure
 from pluto_measure.platform import Platform
-from simulators import disks, recorded_boots
+from simulators import disks, recorded_boots, tdvf_images
 from simulators.event_logs import encode, measured, of_expected
 from simulators.launches import LAUNCH
 from simulators.pe_images import image
@@ -226,6 +226,27 @@ def test_inspect_tells_files_by_their_content(dist: Path, capsys: pytest.Capture
     for name in documents:
         assert main(["inspect", str(dist / name)]) == 0
         assert capsys.readouterr().out
+
+
+def test_inspect_tells_what_trust_domains_are_made_of(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    laid = b"".join((64, 0x1000)[i].to_bytes(8, "little") for i in range(2))
+    table = bytearray(b"CCEL" + (56).to_bytes(4, "little") + b"\1" + bytes(27) + bytes([2, 0, 0, 0]) + laid)
+    table[9] = -sum(table) % 256
+    (dist / "ccel").write_bytes(table)
+    (dist / "firmware").write_bytes(tdvf_images.image())
+    (dist / "shim").write_bytes(tdvf_images.td_shim())
+    inputs = PLATFORMS.with_name("platform-inputs.json")
+    files = (dist / "ccel", dist / "firmware", dist / "shim", inputs)
+    found = [run(capsys, "inspect", path)[1] for path in files]
+    assert [document["format"] for document in found] == ["CCEL table", *["TDVF firmware"] * 2, "platform-inputs.json"]
+    assert (found[0]["type"], found[0]["logSize"]) == ("TDX", 64)
+    assert main(["inspect", str(dist / "firmware")]) == 0
+    assert found[1]["mrtd"] in capsys.readouterr().out
+    log = json.dumps(
+        {"event_log": json.dumps([{"imr": 0, "event_type": 4, "digest": "00" * 48, "event": "", "event_payload": ""}])}
+    )
+    (dist / "dstack").write_text(log)
+    assert run(capsys, "inspect", dist / "dstack")[1]["format"] == "event log"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"a": 1}', b"[]", b"hello", b"\x7fELF" + bytes(100)])

@@ -62,9 +62,10 @@ def test_an_image_of_td_shim_may_have_no_variable_store(tmp_path: Path, capsys: 
 def test_the_text(firmware: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mrtd", str(firmware)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"mrtd  {VALUES['interleaved']}  (interleaved: ")
-    assert lines[1] == f"      {VALUES['sectioned']}  (sectioned)"
-    assert lines[2:] == [
+    assert lines[0] == f"mrtd  {VALUES['interleaved']}"
+    assert lines[1].startswith("      interleaved: ")
+    assert f"      {VALUES['sectioned']}" in lines[2:]
+    assert lines[lines.index("") :] == [
         "",
         "sections             file                 memory",
         "  BFV              0x8000+  0x38000  0xfffc8000+  0x38000  added, content measured",

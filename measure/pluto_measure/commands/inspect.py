@@ -11,12 +11,14 @@ from pluto_measure.commands import files
 from pluto_measure.commands.replay import log_document, log_text
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.formats import eventlog, gpt, pe
+from pluto_measure.formats import ccel, cel, gpt, logs, pe, tdvf
 from pluto_measure.formats.strict_json import loads, pretty
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements
+from pluto_measure.mrtd import DEFAULT_ORDER
 from pluto_measure.replay import replay
 
+_FIRST_TYPES: Final = (b"\x03\0\0\0", b"\x08\0\0\0")  # what a binary log's first record is
 _HEAD: Final = 2 * 1024 * 1024  # holds any partition table that we accept
 
 
@@ -26,7 +28,8 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         "inspect",
         help="what a file is and what is in it",
         description="Tell a file by its content and show what is in it: a UKI or other PE image, a disk with a GPT, "
-        "a TPM or CC event log, launch.json, measurements.json, an evidence envelope. Nothing is judged.",
+        "TDVF firmware, an event log of any form that replay reads, a CCEL table, launch.json, measurements.json, "
+        "harvested inputs, an evidence envelope. Nothing is judged.",
     )
     sub.add_argument("file", metavar="FILE", type=Path, help="the file")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -38,16 +41,40 @@ def run(arguments: argparse.Namespace) -> Result:
     head = files.read_head(arguments.file, _HEAD, what="file")
     if head[gpt.SECTOR : gpt.SECTOR + 8] == b"EFI PART":
         return _disk(head)
+    if head.startswith(b"CCEL"):
+        return _table(head)
     data = files.read(arguments.file, what="file")
     if data.startswith(b"MZ"):
         return _image(data)
-    if data.lstrip()[:1] == b"{":
-        return _json(data)
-    if data[4:8] in (b"\x03\0\0\0", b"\x08\0\0\0"):
-        log = eventlog.parse(data)
+    if tdvf.begins(data):
+        return _firmware(data)
+    document = _json(data) if data.lstrip()[:1] == b"{" else None
+    if document is not None:
+        return document
+    if data[4:8] in _FIRST_TYPES or logs.form(data) != "binary" or cel.begins(data):
+        log = logs.parse(data)
         registers = replay(log)
         return Result({"format": "event log", **log_document(log, registers)}, log_text(log, registers))
     raise FormatError("file", "is of no format that is known here")
+
+
+def _table(head: bytes) -> Result:
+    table = ccel.parse(head)
+    document: dict[str, object] = {
+        "format": "CCEL table",
+        "type": table.type_name,
+        "logSize": table.log_size,
+        "logAddress": table.log_address,
+    }
+    return Result(document, pretty(document))
+
+
+def _firmware(data: bytes) -> Result:
+    # Imported here: the other formats need neither MRTD nor volumes.
+    from pluto_measure.commands.mrtd import document, text
+
+    found = document(data, DEFAULT_ORDER)
+    return Result({"format": "TDVF firmware", **found}, text(found))
 
 
 def _disk(head: bytes) -> Result:
@@ -96,19 +123,22 @@ def _image(data: bytes) -> Result:
     return Result(document, "\n".join(lines) + "\n")
 
 
-def _json(data: bytes) -> Result:
+def _json(data: bytes) -> Result | None:
+    """One of our own documents; None for an object that is none of them, which may be a log."""
     parsed = loads(data, what="file")
-    if not isinstance(parsed, dict):
-        raise FormatError("file", "is of no format that is known here")
-    if "handedInitrd" in parsed:
+    if "handedInitrd" in parsed or {"kernel", "sections"} <= parsed.keys():
         document: dict[str, object] = {"format": "launch.json", **Launch.parse(data).to_json()}
     elif "profiles" in parsed:
         document = {"format": "measurements.json", **Measurements.parse(data).to_json()}
+    elif "entries" in parsed:
+        # Imported here, as below: the other formats need none of it.
+        from pluto_measure.harvest.table import Table
+
+        document = {"format": "platform-inputs.json", **loads(Table.parse(data).to_text(), what="file")}
     elif "evidence" in parsed and "claims" in parsed:
-        # Imported here: `cryptography` takes longer to load than the rest of this command takes to run.
         from pluto_measure.evidence import Envelope
 
         document = {"format": "evidence envelope", **Envelope.parse(data).to_json()}
     else:
-        raise FormatError("file", "is JSON of no format that is known here")
+        return None
     return Result(document, pretty(document))

@@ -16,6 +16,7 @@ from pluto_measure.mrtd import ORDERS
 from pluto_measure.platform import BOOTS, KINDS, Platform
 
 _LIMIT: Final = 64 * 1024 * 1024
+_TABLE: Final = "platform-inputs.json"
 PLATFORMS: Final = "image/notary/platforms.toml"  # of the checkout that one stands in
 
 # Options that stand for a member of the platform file: the same value in the same spelling.
@@ -45,6 +46,12 @@ def add_machine_options(sub: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(PLATFORMS),
         help=f"machines by name, a TOML file whose paths are relative to LAUNCH's folder (default: {PLATFORMS})",
+    )
+    group.add_argument(
+        "--inputs",
+        metavar="FILE",
+        type=Path,
+        help=f"harvested inputs of QEMU machines (default: {_TABLE} beside PLATFORMS)",
     )
     group.add_argument("--boot", choices=BOOTS, help="by -kernel, from the disk, or a kernel directly")
     group.add_argument("--cpus", type=int, metavar="N", help="vCPUs")
@@ -78,7 +85,8 @@ def machines(arguments: argparse.Namespace, folder: Path) -> list[tuple[str | No
     def named(name: str) -> bytes:
         return files.read(near / name, what="platform file's input", limit=_LIMIT)
 
-    return [(name, _machine(arguments, members, named)) for name, members in _named(arguments)]
+    found = [(name, _machine(arguments, members, named)) for name, members in _named(arguments)]
+    return [(name, _completed(arguments, platform)) for name, platform in found]
 
 
 def _named(arguments: argparse.Namespace) -> list[tuple[str | None, Any]]:
@@ -105,12 +113,24 @@ def _machine(arguments: argparse.Namespace, members: Any, named: Read) -> Platfo
     platform_file.from_json(kept, named)  # what is wrong with the file itself is not the options' fault
     firmware = {"firmware": members["firmware"]} if "firmware" in members and arguments.firmware is None else {}
     try:
-        changed = _endorsed(arguments, platform_file.from_json({**kept, **changes, **firmware}, named))
+        changed = platform_file.from_json({**kept, **changes, **firmware}, named)
     except FormatError as error:
         raise UsageError(str(error), hint=error.hint) from error
+    changed = _endorsed(arguments, changed)
     if arguments.firmware is not None:
         return changed.with_firmware(Input.of(files.read(arguments.firmware, what="firmware", limit=_LIMIT)))
     return changed
+
+
+def _completed(arguments: argparse.Namespace, platform: Platform) -> Platform:
+    """With what QEMU makes for this machine and its platform file does not give, out of the harvested table."""
+    table = arguments.inputs or arguments.platforms.with_name(_TABLE)
+    if not platform.kind.startswith("qemu-") or platform.acpi or not (arguments.inputs or table.exists()):
+        return platform
+    # Imported here: who gives ACPI himself, or has a cloud's machine, needs no table.
+    from pluto_measure.harvest.table import Table
+
+    return Table.parse(files.read(table, what=_TABLE, limit=_LIMIT)).complete(platform)
 
 
 def _endorsed(arguments: argparse.Namespace, platform: Platform) -> Platform:
@@ -124,4 +144,7 @@ def _endorsed(arguments: argparse.Namespace, platform: Platform) -> Platform:
     mrtds = endorsement.parse(data).of_memory(platform.memory)
     if not mrtds:
         raise UsageError(f"the endorsement has no MRTD for {platform.memory >> 30} GiB of memory")
-    return replace(platform, endorsed_mrtds=mrtds)
+    try:
+        return replace(platform, endorsed_mrtds=mrtds)
+    except FormatError as error:
+        raise UsageError(str(error)) from error

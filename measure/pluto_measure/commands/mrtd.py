@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +42,36 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     """MRTD in the order that was asked for, the other one beside it, and what the image is made of."""
     data = files.read(arguments.firmware, what="firmware", limit=FIRMWARE_LIMIT)
+    found = document(data, arguments.order)
+    return Result(found, text(found))
+
+
+def document(data: bytes, order: str) -> dict[str, Any]:
+    """The JSON document of a firmware image. FormatError."""
     sections = tdvf.parse(data)
-    values = {order: mrtd(data, sections, order).hex() for order in ORDERS}
+    values = {one: mrtd(data, sections, one).hex() for one in ORDERS}
     volumes = tdvf.find(sections, tdvf.SectionType.CFV)
-    document: dict[str, object] = {
-        "mrtd": values[arguments.order],
-        "order": arguments.order,
+    return {
+        "mrtd": values[order],
+        "order": order,
         "orders": values,
         "firmware": {"size": len(data), **Digests.of(data).to_json()},
         "cfv": [Digests.of(tdvf.content(data, volume)).sha384.hex() for volume in volumes],
         "sections": [section.to_json() for section in sections],
     }
-    lines = [f"mrtd  {values[arguments.order]}  ({arguments.order}: {ORDERS[arguments.order]})"]
-    lines += [f"      {value}  ({order})" for order, value in values.items() if order != arguments.order]
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """The same for people."""
+    order, lines = document["order"], []
+    for one in sorted(ORDERS, key=lambda name: name != order):
+        lines.append(f"{'mrtd' if one == order else '    '}  {document['orders'][one]}")
+        words = f"{one}: {ORDERS[one]}"
+        lines.append(textwrap.fill(words, 98, initial_indent=" " * 6, subsequent_indent=" " * 8))
     lines += ["", "sections             file                 memory"]
-    for section in sections:
-        how = _HOW[section.attributes & (tdvf.EXTEND | tdvf.AUGMENT)]
-        lines.append(
-            f"  {section.type.name:13} {section.data_offset:#9x}+{section.raw_size:#9x} "
-            f"{section.address:#11x}+{section.memory_size:#9x}  {how}"
+    for section in document["sections"]:
+        place = (
+            f"{section['offset']:#9x}+{section['rawSize']:#9x} {section['address']:#11x}+{section['memorySize']:#9x}"
         )
-    return Result(document, "\n".join(lines) + "\n")
+        lines.append(f"  {section['type']:13} {place}  {_HOW[section['attributes']]}")
+    return "\n".join(lines) + "\n"

@@ -188,7 +188,9 @@ def _is_shown(launch: Launch | None, profile: Profile, register: str) -> bool:
 def _unfixed(match: str, source: str, values: int) -> str:
     if match == "oneOf" and values:
         return f"one of {values} ({source})"
-    return f"by {source} values, none given yet" if match == "oneOf" else match
+    if match == "oneOf":
+        return "by endorsement, none given yet" if source == "endorsed" else "by log, no value accepted yet"
+    return match
 
 
 def _claims(claims: Any, indent: str) -> list[str]:

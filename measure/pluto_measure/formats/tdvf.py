@@ -100,6 +100,12 @@ def parse(firmware: bytes) -> tuple[Section, ...]:
     return sections
 
 
+def begins(data: bytes) -> bool:
+    """Whether these bytes end, or point, as firmware of a trust domain does. `parse` says whether they are one."""
+    at = int.from_bytes(data[-32:-28], "little")
+    return data[-48:-32] == _FOOTER or (16 <= at <= len(data) and data[at - 16 : at] == _TD_SHIM)
+
+
 def find(sections: tuple[Section, ...], kind: SectionType) -> tuple[Section, ...]:
     """All sections of one type, in order."""
     return tuple(section for section in sections if section.type is kind)

@@ -70,7 +70,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         "the fw_cfg blob as the firmware reads it, before it patches addresses; padding included",
         "firmware",
         "`pluto-measure acpi harvest`, or the log of a machine that was trusted",
-        "other vCPUs, devices, VMM or host; it is code that runs in the guest's kernel, and this its only witness",
+        "other vCPUs, devices, VMM or host; it is code that runs in the guest's kernel, and this is its only witness",
     ),
     "smbios": Entry(
         "the SMBIOS table",
