@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pluto_image.commands import build, bundle, derive, fetch, inspect, lock
+from pluto_image.commands import build, bundle, derive, fetch, inspect, lock, tools
 from pluto_measure.command import parser, run
 
-_COMMANDS = (lock, derive, fetch, build, bundle, inspect)
+_COMMANDS = (lock, derive, fetch, build, bundle, inspect, tools)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -91,7 +91,8 @@ def arguments(machine: Machine, wiring: Wiring, extra: Sequence[str] = ()) -> li
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-machine", f"{MACHINE_TYPE},smm=off,pic=off",  # a trust domain has neither
         "-accel", acceleration(machine.accelerator),
-        "-cpu", "max",
+        # The firmware places devices by the width of addresses, which shows in ACPI; this is the width of a TDX host.
+        "-cpu", "max,phys-bits=46",
         "-smp", str(machine.cpus),
         "-m", f"{machine.memory >> 20}M",
         "-bios", str(wiring.firmware),

@@ -76,7 +76,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
         "the SMBIOS table",
         "the structures, without serial numbers and other things that vary",
         "firmware (from edk2 202505)",
-        "`pluto-measure acpi harvest`; it holds the processor's identification",
+        "the log of such a machine: it names the host's processor",
         "another processor model, memory layout or VMM",
     ),
     "smbios:type1": Entry(

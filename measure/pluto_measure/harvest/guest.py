@@ -9,18 +9,24 @@ stands alone, imports nothing of the project, and does on import nothing. What i
 - Python has no port I/O. Three functions of a few bytes of machine code do it, each spelled out where it stands.
 """
 
+# Not pathlib, which would be most of what the guest has to import:
+# ruff: noqa: PTH103, PTH110, PTH123, PTH208
+
 from __future__ import annotations
 
 import ctypes
 import os
 from binascii import b2a_base64
-from collections.abc import Iterator
 from zlib import compress
+
+TYPE_CHECKING = False  # neither `typing` nor `collections` is imported for the sake of annotations
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEADER = b"pluto-harvest 1"
 PORT = 0x402  # isa-debugcon's
 
-# The items that firmware measures, or that hold what it measures. In a set of their own: BootMenu has no file name.
+# The items that firmware measures. NUMBERED is one as well, and has no file name.
 FILES = (
     "etc/table-loader",
     "etc/acpi/rsdp",
@@ -32,6 +38,7 @@ FILES = (
     "opt/ovmf/X-PciMmio64Mb",
     "bootorder",
 )
+NUMBERED = "BootMenu"
 _SELECT, _DATA = 0x510, 0x511
 _DIRECTORY, _BOOT_MENU = 0x19, 0x0E
 _ENTRY = 64  # u32 size, u16 key, u16 reserved, all big-endian; char name[56]
@@ -102,7 +109,7 @@ def fw_cfg_items(ports: Ports) -> Iterator[tuple[str, bytes]]:
         name = entry[8:].partition(b"\0")[0].decode()
         if name in FILES:
             yield f"fw_cfg:{name}", ports.fw_cfg(key, size) if size else b""
-    yield "fw_cfg:BootMenu", ports.fw_cfg(_BOOT_MENU, 2)
+    yield f"fw_cfg:{NUMBERED}", ports.fw_cfg(_BOOT_MENU, 2)
 
 
 def file_items(ports: Ports) -> Iterator[tuple[str, bytes]]:
@@ -148,4 +155,6 @@ def _read(path: str) -> bytes:
 
 
 if __name__ == "__main__":
+    if os.getpid() != 1:
+        raise SystemExit("this program switches its machine off: it is for the guest of 'acpi harvest' alone")
     main()

@@ -1,7 +1,7 @@
 """What the guest of a harvest said on the debug port. Pure.
 
     transcript  noise, "pluto-harvest 1" LF, item..., "end " count LF, anything
-    item        "item " name " " size " " content LF    content: base64 of a zlib stream (RFC 1950), which has a checksum
+    item        "item " name " " size " " content LF    content: base64 of a zlib stream (RFC 1950)
     failed      "failed " text LF                       in place of what follows
 
 The firmware may have written to the same port before (noise). Names: "fw_cfg:" and the item's name, "efi:" and the
@@ -59,6 +59,6 @@ def _item(rest: bytes) -> tuple[str, bytes]:
         content = unpacker.decompress(base64.b64decode(parts[2], validate=True), size + 1)
     except (binascii.Error, zlib.error) as error:
         raise FormatError(_WHAT, f"{name} arrived damaged: {error}") from error
-    if len(content) != size or (size and not unpacker.eof) or unpacker.unused_data:
+    if len(content) != size or not unpacker.eof or unpacker.unused_data:
         raise FormatError(_WHAT, f"{name} is not {size} bytes, as the guest said")
     return name, content

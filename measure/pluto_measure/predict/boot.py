@@ -189,7 +189,7 @@ class Boot:
             raise FormatError(
                 "platform file",
                 f"smbios is not given, and firmware of {platform.generation} measures it",
-                hint="take it from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'",
+                hint="take it from the log of such a machine by 'pluto-measure replay': it names the processor",
             )
         kind, text = EventType.EV_EFI_HANDOFF_TABLES, "SMBIOS table, without what varies"
         yield from self._event(1, kind, platform.smbios, "smbios", text, "platform.smbios")
