@@ -13,7 +13,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.t
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop test test-boots test-root quick check format docs bench build harvest inputs stubs peers fuzz requirements clean
+.PHONY: run stop test test-boots test-root quick check format coverage docs bench build harvest inputs stubs peers fuzz requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -68,6 +68,12 @@ check: .venv/.dev
 format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Branches of what computes measurements, without the folder of real data. coverage.py rounds to whole per cent.
+coverage: .venv/.dev
+	PLUTO_VECTORS=none COVERAGE_FILE=build/coverage $(BIN)/python -m coverage run -m pytest -q -m "not interop" tests/measure tests/fuzz
+	COVERAGE_FILE=build/coverage $(BIN)/python -m coverage report --fail-under=95 \
+		--include='measure/pluto_measure/predict/*,measure/pluto_measure/formats/*,measure/pluto_measure/replay.py,measure/pluto_measure/mrtd.py,measure/pluto_measure/rules.py,measure/pluto_measure/firmware.py,measure/pluto_measure/platform*.py'
 
 # Pages that are made of the code; the tests compare them.
 docs: .venv/.dev
