@@ -62,7 +62,7 @@ def of_uki(
         kernel_authenticode=digests["kernel"],
         sections=tuple(SectionDigest(s.name, s.virtual_size, digests[s.name]) for s in measured),
         handed_initrd_size=sum(map(len, parts["initrd"])),
-        handed_initrd=digests["initrd"],
+        handed_initrd=digests["initrd"] if parts["initrd"] else None,
         command_line=stubs.command_line(data.get(".cmdline", b""), version),
         disk_size=disk_size,
         gpt_event=gpt_event,

@@ -9,6 +9,7 @@ from typing import Final, Self
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import tdvf
+from pluto_measure.formats.strict_json import Fields, unhex
 from pluto_measure.formats.tdvf import Section, SectionType
 from pluto_measure.mrtd import mrtd
 
@@ -93,6 +94,25 @@ class Firmware:
         if not self.mrtds or order not in self.mrtds:
             raise FormatError("firmware", "is known by its digest alone, so MRTD cannot be computed", hint=HINT)
         return self.mrtds[order]
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """What `to_json` gave of an image: as good as the image for everything that is predicted. FormatError."""
+        fields = Fields(value, what="firmware")
+        mrtds, generation = fields.get("mrtd", {}, dict), fields.get("edk2Generation", None, int, str)
+        digests = {name: fields.get(name, "", str) for name in ("sha256", "sha384")}
+        firmware = cls(
+            digests=Digests.from_json({name: text for name, text in digests.items() if text}, what="firmware"),
+            size=fields.get("size", None, int),
+            sections=tuple(Section.from_json(item) for item in fields.take("sections", list)),
+            cfv=fields.hex("cfv", 48),
+            mrtds={order: unhex(text, 48, what=f"firmware.mrtd.{order}") for order, text in mrtds.items()},
+            generation=None if generation is None else parse_generation(generation),
+        )
+        fields.end()
+        if len(tdvf.find(firmware.sections, SectionType.TD_HOB)) != 1:
+            raise FormatError("firmware", "has not one TD_HOB section")
+        return firmware
 
     def to_json(self) -> dict[str, object]:
         document: dict[str, object] = dict(self.digests.to_json())

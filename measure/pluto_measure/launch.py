@@ -87,6 +87,7 @@ class Launch:
     gpt_event: Digests | None  # over the data of EV_EFI_GPT_EVENT
     container: Container | None = None
     kernel_file: bytes | None = field(default=None, repr=False)
+    load_options: Digests | None = None  # where the command line is known by the digests of its event alone
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -98,7 +99,7 @@ class Launch:
             "kernel": {"size": self.kernel_size, "authenticode": self.kernel_authenticode.to_json()},
             "sections": [{"name": s.name, "size": s.size, "digests": s.digests.to_json()} for s in self.sections],
             "handedInitrd": _sized(self.handed_initrd_size, "digests", self.handed_initrd),
-            "commandLine": self.command_line,
+            "commandLine": self.command_line if self.load_options is None else self.load_options.to_json(),
             "disk": _sized(self.disk_size, "gptEvent", self.gpt_event),
             "container": None if self.container is None else self.container.to_json(),
         }
@@ -116,35 +117,40 @@ class Launch:
         if (flavour := top.take("flavour", str)) not in FLAVOURS:
             raise FormatError(_WHAT, f"flavour {flavour!r} is not one of {', '.join(FLAVOURS)}")
         uki, kernel = top.optional("uki"), top.sub("kernel")
-        handed, disk = top.optional("handedInitrd"), top.optional("disk")
+        disk, (handed_size, handed) = (
+            top.optional("disk"),
+            _handed(top.get("handedInitrd", None, str, dict, type(None))),
+        )
+        line = top.take("commandLine", str, dict)
         container = top.get("container", None, dict, type(None))
         launch = cls(
             build_id=build_id,
             flavour=flavour,
-            stub=top.take("stub", str),
+            stub=top.get("stub", "", str),
             uki_size=_size(uki),
-            uki_digests=_digests(uki, "digests"),
+            uki_digests=None if uki is None else _optional(uki, "digests"),
             uki_authenticode=_digests(uki, "authenticode"),
             kernel_size=_size(kernel),
             kernel_authenticode=_required(kernel, "authenticode"),
-            sections=tuple(_section(item) for item in top.take("sections", list)),
-            handed_initrd_size=_size(handed),
-            handed_initrd=_digests(handed, "digests"),
-            command_line=top.take("commandLine", str),
+            sections=tuple(_section(item) for item in top.get("sections", [], list)),
+            handed_initrd_size=handed_size,
+            handed_initrd=handed,
+            command_line=line if isinstance(line, str) else "",
             disk_size=_size(disk),
             gpt_event=_digests(disk, "gptEvent"),
             container=None if container is None else Container.from_json(container),
+            load_options=None if isinstance(line, str) else Digests.from_json(line, what=f"{_WHAT}.commandLine"),
         )
-        for fields in (top, uki, kernel, disk, handed):
+        for fields in (top, uki, kernel, disk):
             if fields is not None:
                 fields.end()
         return launch
 
     def _uki(self) -> dict[str, object] | None:
-        if self.uki_digests is None or self.uki_authenticode is None:
+        if self.uki_authenticode is None:
             return None
-        digests, image = self.uki_digests.to_json(), self.uki_authenticode.to_json()
-        return {"size": self.uki_size, "digests": digests, "authenticode": image}
+        digests = {} if self.uki_digests is None else {"digests": self.uki_digests.to_json()}
+        return {"size": self.uki_size, **digests, "authenticode": self.uki_authenticode.to_json()}
 
 
 def _sized(size: int, name: str, digests: Digests | None) -> dict[str, object] | None:
@@ -163,6 +169,21 @@ def _size(fields: Fields | None) -> int:
     if size < 0:
         raise FormatError(_WHAT, f"size {size} is negative")
     return size
+
+
+def _handed(value: object) -> tuple[int, Digests | None]:
+    """{size, digests}, or the digests alone, as they may be known of somebody else's initrd."""
+    if not (isinstance(value, dict) and "digests" in value):
+        return 0, None if value is None else Digests.from_json(value, what=f"{_WHAT}.handedInitrd")
+    fields = Fields(value, what=f"{_WHAT}.handedInitrd")
+    found = _size(fields), _required(fields, "digests")
+    fields.end()
+    return found
+
+
+def _optional(fields: Fields, name: str) -> Digests | None:
+    value = fields.get(name, None, str, dict)
+    return None if value is None else Digests.from_json(value, what=f"{_WHAT}.{name}")
 
 
 def _digests(fields: Fields | None, name: str) -> Digests | None:

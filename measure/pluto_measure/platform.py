@@ -104,6 +104,7 @@ class Disk:
 class Platform:
     """One machine shape. Memory in bytes.
 
+    disks             how many disks a Google machine has
     acpi              the machine's blobs; several are an allow-list, which only `gcp-tdx` may have
     boot_variables    BootOrder and Boot####, by name in the order of the log; empty: what the firmware makes by itself
     fw_cfg            items that firmware from 202505 on measures, by name; None: what QEMU offers by itself
@@ -126,6 +127,7 @@ class Platform:
     edk2_generation: int | None = None
     page_order: str | None = None
     disk: Disk | None = None
+    disks: int = 1
     acpi: tuple[Acpi, ...] = ()
     insecure_unmeasured_acpi: bool = False
     boot_variables: Mapping[str, Input] = field(default_factory=dict)
@@ -146,6 +148,10 @@ class Platform:
             raise FormatError(_WHAT, f"{self.cpus} vCPUs")
         if not 0 < self.memory < 1 << 52:
             raise FormatError(_WHAT, f"memory of {self.memory} bytes")
+        if (self.kind == "gcp-tdx" and self.disk is not None) or not 1 <= self.disks <= 128:
+            raise FormatError(_WHAT, "gcp-tdx has disks, a number from 1 to 128, in the place of disk")
+        if self.kind != "gcp-tdx" and self.disks != 1:
+            raise FormatError(_WHAT, f"disks is for gcp-tdx, not for {self.kind}")
         if self.page_order is not None and self.page_order not in ORDERS:
             raise FormatError(_WHAT, f"pageOrder {self.page_order!r} is not one of {', '.join(ORDERS)}")
         if self.kind != "gcp-tdx" and (self.insecure_unmeasured_acpi or len(self.acpi) > 1 or self.endorsed_mrtds):
@@ -214,6 +220,7 @@ class Platform:
             "edk2Generation": self.edk2_generation or (self.firmware.generation if self.firmware else None),
             "pageOrder": self.order if self.kind in TDX_KINDS else None,
             "disk": self.disk.to_json() if self.disk else None,
+            "disks": self.disks if self.kind == "gcp-tdx" else None,
             "acpi": [acpi.to_json() for acpi in self.acpi] if len(self.acpi) > 1 else None,
             "bootVariables": _digests(self.boot_variables),
             "fwCfg": None if self.fw_cfg is None else _digests(self.fw_cfg),

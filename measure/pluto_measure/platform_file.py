@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import parse_generation
+from pluto_measure.firmware import Firmware, parse_generation
 from pluto_measure.formats.strict_json import Fields, loads, unhex
 from pluto_measure.inputs import Acpi, Input, Read
 from pluto_measure.platform import GOOGLE_MACHINES, VARIABLES, Disk, Platform, SecureBoot
@@ -32,6 +32,8 @@ def from_json(value: object, read: Read) -> Platform:
     cpus, memory = plain.cpus, plain.memory
     if plain.vmm == "google" and machine_type in GOOGLE_MACHINES:
         cpus, memory = GOOGLE_MACHINES[machine_type][0], GOOGLE_MACHINES[machine_type][1] << 30
+    elif plain.vmm == "google" and not (isinstance(value, Mapping) and "memory" in value):
+        raise FormatError(_WHAT, f"machineType {machine_type!r} is not known, so memory has to be given")
     generation = fields.get("edk2Generation", None, int, str)
     config_id, acpi = fields.get("mrConfigId", None, str), fields.get("acpi", None, dict, list)
     platform = replace(
@@ -44,6 +46,7 @@ def from_json(value: object, read: Read) -> Platform:
         vmm_version=fields.get("vmmVersion", plain.vmm_version, str),
         edk2_generation=None if generation is None else parse_generation(generation),
         page_order=fields.get("pageOrder", None, str),
+        disks=fields.get("disks", plain.disks, int),
         disk=_disk(fields.get("disk", None, dict)),
         acpi=tuple(Acpi.parse(item, read, what="acpi") for item in _listed(acpi)),
         insecure_unmeasured_acpi=fields.get("insecure_unmeasured_acpi", False, bool),
@@ -59,7 +62,11 @@ def from_json(value: object, read: Read) -> Platform:
     )
     firmware = fields.get("firmware", None, str, dict)
     fields.end()
-    return platform if firmware is None else platform.with_firmware(Input.parse(firmware, read, what="firmware"))
+    if firmware is None:
+        return platform
+    if isinstance(firmware, dict) and "sections" in firmware:
+        return replace(platform, firmware=Firmware.from_json(firmware))
+    return platform.with_firmware(Input.parse(firmware, read, what="firmware"))
 
 
 def parse_profile(text: bytes | str, name: str, read: Read) -> Platform:

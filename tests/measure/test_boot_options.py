@@ -304,3 +304,16 @@ def test_the_menu_is_named_by_the_volume_it_lies_in() -> None:
 def test_what_nobody_looked_into_has_options_that_nobody_knows(inside: Inside) -> None:
     with pytest.raises(FormatError, match="what firmware of 202505 has inside is not known"):
         boot_variables(newer(DIRECT, inside))
+
+
+def test_googles_second_disk_is_a_namespace_of_the_first_ones_controller() -> None:
+    found = digests(replace(Platform.default("gcp-tdx"), disks=2))
+    assert contents(replace(Platform.default("gcp-tdx"), disks=2))["BootOrder"] == bytes.fromhex("010002000000")
+    assert found["Boot0001"].startswith("a25333c7")
+    assert found["Boot0002"].startswith("90680657")  # of a published log with one disk more
+
+
+def test_with_several_disks_the_boot_disks_entry_has_to_be_told() -> None:
+    several = replace(disk(), devices=("virtio-net-pci", "virtio-blk-pci", "virtio-blk-pci,bootindex=0"))
+    with pytest.raises(FormatError, match="with several disks"):
+        boot_variables(several)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -112,3 +113,21 @@ def test_a_launch_carries_its_container_and_somebody_elses_digests() -> None:
     document = launch.to_text().replace('"K": "v"', '"K": 1')
     with pytest.raises(FormatError, match="args and env must hold texts"):
         Launch.parse(document)
+
+
+def test_a_launch_in_the_words_of_others_is_read() -> None:
+    """Only what a boot measures is needed: no size of an initrd, no digest of the file."""
+    launch = describe.of_uki(UKI, None, stub=STUB, banks=("sha384",))
+    assert launch.uki_digests is None
+    assert Launch.parse(launch.to_text()) == launch
+    document = launch.to_json() | {"handedInitrd": "ab" * 48}
+    assert Launch.parse(json.dumps(document)).handed_initrd == Digests(b"", bytes.fromhex("ab" * 48))
+    bare = {
+        name: value for name, value in document.items() if name not in ("version", "stub", "sections", "uki", "disk")
+    }
+    assert (Launch.parse(json.dumps(bare)).stub, Launch.parse(json.dumps(bare)).sections) == ("", ())
+
+
+def test_a_uki_without_an_initrd_is_described_without_one() -> None:
+    launch = describe.of_uki(image([(".linux", KERNEL)], headers=0x600), None, stub=STUB)
+    assert (launch.handed_initrd, launch.handed_initrd_size) == (None, 0)

@@ -21,6 +21,7 @@ from simulators import smbios_tables, tdvf_images
 KEY = {"base64": base64.b64encode(b"key").decode()}
 TDVF = tdvf_images.image()
 DIGEST = "ab" * 48
+SECTION = {"type": "TD_HOB", "offset": 0, "rawSize": 0, "address": 0, "memorySize": 4096, "attributes": 0}
 ACPI = {"loader": DIGEST, "rsdp": {"sha384": "cd" * 48}, "tables": KEY}
 
 
@@ -138,6 +139,14 @@ def test_google_may_have_an_allow_list_of_acpi_and_endorsed_registers() -> None:
     assert parse("gcp-tdx", insecure_unmeasured_acpi=True).insecure_unmeasured_acpi
 
 
+def test_what_a_prediction_says_of_a_machine_is_a_platform_file() -> None:
+    platform = parse("gcp-tdx", firmware={"file": "OVMF.fd"}, edk2Generation=202502, acpi=ACPI, disks=2)
+    assert isinstance(platform.to_json()["firmware"], dict)
+    again = platform_file.from_json({**platform.to_json(), "secureBoot": {"state": "off"}}, read)
+    assert again.to_json()["firmware"] == platform.to_json()["firmware"]
+    assert again.disks == 2
+
+
 def test_on_azure_nobody_knows_the_keys_so_secure_boot_is_a_state_alone() -> None:
     secure_boot = parse("azure-tdx", secureBoot={"state": "on"}).secure_boot
     assert (secure_boot.state, secure_boot.known, secure_boot.variables) == ("on", False, {})
@@ -209,6 +218,13 @@ def test_the_shape_is_what_decides_harvested_inputs() -> None:
         ({"secureBoot": {"state": "off", "db": {}}}, "neither sha256 nor sha384"),
         ({"secureBoot": {"state": "off", "db": {"base64": "!"}}}, "not base64"),
         ({"secureBoot": {}}, "state is missing"),
+        ({"platform": "gcp-tdx", "machineType": "c3-standard-88"}, "'c3-standard-88' is not known, so memory"),
+        ({"platform": "gcp-tdx", "disk": {"bus": "nvme", "slot": 4}}, "gcp-tdx has disks"),
+        ({"platform": "gcp-tdx", "disks": 0}, "gcp-tdx has disks"),
+        ({"disks": 2}, "disks is for gcp-tdx"),
+        ({"firmware": {"sha384": DIGEST, "sections": [], "cfv": DIGEST}}, "has not one TD_HOB section"),
+        ({"firmware": {"sha384": DIGEST, "sections": [SECTION | {"type": "X"}], "cfv": DIGEST}}, "type 'X'"),
+        ({"firmware": {"sha384": DIGEST, "sections": [SECTION | {"address": -1}], "cfv": DIGEST}}, "is nowhere"),
         ({"firmware": "OVMF.fd"}, "not hex"),
         ({"firmware": 1}, "firmware must be str or dict"),
     ],

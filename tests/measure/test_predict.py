@@ -114,7 +114,7 @@ def test_a_section_that_is_chosen_at_run_time_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("sections", "problem"),
     [
-        ((*LAUNCH.sections, SectionDigest(".text", 1, A)), ".text is not a section"),
+        ((*LAUNCH.sections, SectionDigest(".txt", 1, A)), ".txt is not a section"),
         ((*LAUNCH.sections, LAUNCH.sections[0]), "occurs twice"),
         (LAUNCH.sections[:-1], ".linux is missing"),
         ((SectionDigest(".splash", 0, A), *LAUNCH.sections), ".splash is empty"),

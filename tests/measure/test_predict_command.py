@@ -240,6 +240,11 @@ def test_an_endorsement_gives_the_mrtds_of_its_memory(dist: Path, capsys: pytest
         dist / "e",
     )
     assert (code, document["error"]["message"]) == (2, "the endorsement has no MRTD for 88 GiB of memory")
+    both = ["--platform", "gcp-tdx", "--endorsement", dist / "e", "--firmware", dist / "firmware.fd"]
+    code, document = run(capsys, "predict", dist, *both)
+    assert (code, "is for another firmware" in document["error"]["message"]) == (3, True)
+    (dist / "e").write_bytes(endorsement((0, mrtd(FIRMWARE, tdvf.parse(FIRMWARE)))))
+    assert run(capsys, "predict", dist, *both)[1]["rules"]["mrtd"]["source"] == "computed"
     (dist / "e").write_bytes(b"\xff")
     assert run(capsys, "predict", dist, "--platform", "gcp-tdx", "--endorsement", dist / "e")[0] == 3
 
@@ -247,6 +252,14 @@ def test_an_endorsement_gives_the_mrtds_of_its_memory(dist: Path, capsys: pytest
 def test_what_weakens_is_said_on_stderr(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(dist), "--platform", "gcp-tdx", "--insecure-unmeasured-acpi"]) == 0
     assert "warning: gcp-tdx: insecure_unmeasured_acpi" in capsys.readouterr().err
+
+
+def test_a_kernels_digest_is_said_to_be_of_what_the_firmware_gets(
+    dist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    direct = ["--platform-file", str(dist / "host.json"), "--boot", "direct", "--vmm-version", "8.2.2"]
+    assert main(["predict", str(dist), *direct, "--registers"]) == 0
+    assert "rewrites the kernel's header, so its digest must be that of the result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

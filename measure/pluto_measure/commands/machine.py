@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -118,7 +119,10 @@ def _machine(arguments: argparse.Namespace, members: Any, named: Read) -> Platfo
         raise UsageError(str(error), hint=error.hint) from error
     changed = _endorsed(arguments, changed)
     if arguments.firmware is not None:
-        return changed.with_firmware(Input.of(files.read(arguments.firmware, what="firmware", limit=_LIMIT)))
+        changed = changed.with_firmware(Input.of(files.read(arguments.firmware, what="firmware", limit=_LIMIT)))
+    image = changed.firmware
+    if changed.endorsed_mrtds and image is not None and image.sections:
+        _check_endorsed(image.mrtd(changed.order), changed.endorsed_mrtds)
     return changed
 
 
@@ -131,6 +135,11 @@ def _completed(arguments: argparse.Namespace, platform: Platform) -> Platform:
     from pluto_measure.harvest.table import Table
 
     return Table.parse(files.read(table, what=_TABLE, limit=_LIMIT)).complete(platform)
+
+
+def _check_endorsed(mrtd: bytes, endorsed: Sequence[bytes]) -> None:
+    if mrtd not in endorsed:
+        raise FormatError("launch endorsement", "is for another firmware than the one that is given")
 
 
 def _endorsed(arguments: argparse.Namespace, platform: Platform) -> Platform:

@@ -16,6 +16,7 @@ from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, Profile, profile_for
 from pluto_measure.platform import Platform
 from pluto_measure.predict.events import BANKS
+from pluto_measure.predict.kernel import is_rewritten
 from pluto_measure.predict.media import MEDIA
 from pluto_measure.replay import Registers, registers_json
 
@@ -63,7 +64,7 @@ def predict(arguments: argparse.Namespace) -> Result:
     for name, platform in named:
         booted = replace(platform, boot="direct") if arguments.kernel is not None else platform
         profiles.append(profile_for(launch, booted, arguments.id or name))
-        notes += _missing(name or platform.kind, booted)
+        notes += _missing(name or platform.kind, booted, by_digest=launch is not None and launch.kernel_file is None)
     if arguments.measurements is not None:
         if launch is None:
             raise UsageError("--measurements needs a build: registers of firmware and machine alone accept any image")
@@ -203,11 +204,14 @@ def _claims(claims: Any, indent: str) -> list[str]:
     return lines
 
 
-def _missing(name: str, platform: Platform) -> tuple[str, ...]:
+def _missing(name: str, platform: Platform, *, by_digest: bool) -> tuple[str, ...]:
     """What was weakened or left out, for stderr."""
     if platform.insecure_unmeasured_acpi:
         text = f"warning: {name}: insecure_unmeasured_acpi: ACPI that the host makes is not checked against anything"
         return (text,)
+    if platform.boot == "direct" and by_digest and is_rewritten(platform):
+        text = f"QEMU {platform.vmm_version} rewrites the kernel's header, so its digest must be that of the result"
+        return (f"{name}: {text} (or give --kernel)",)
     if platform.kind == "gcp-tdx" and not (platform.firmware and platform.firmware.sections and platform.acpi):
         return (f"{name}: MRTD and RTMR[0] by endorsement and log (or by --firmware and acpi of the platform file)",)
     return ()

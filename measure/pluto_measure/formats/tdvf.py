@@ -17,10 +17,11 @@ import uuid
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.reader import Reader
+from pluto_measure.formats.strict_json import Fields
 
 PAGE: Final = 4096
 EXTEND: Final = 1  # attribute MR.EXTEND: the content of the pages is measured into MRTD
@@ -66,6 +67,20 @@ class Section:
     def end(self) -> int:
         """The first guest physical address behind the section."""
         return self.address + self.memory_size
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """What `to_json` gave. FormatError."""
+        fields = Fields(value, what=f"{_WHAT}.sections[]")
+        if (name := fields.take("type", str)) not in SectionType.__members__:
+            raise FormatError(_WHAT, f"section type {name!r} is not known")
+        offset, raw_size = fields.take("offset", int), fields.take("rawSize", int)
+        address, memory_size = fields.take("address", int), fields.take("memorySize", int)
+        section = cls(offset, raw_size, address, memory_size, SectionType[name], fields.take("attributes", int))
+        fields.end()
+        if min(offset, raw_size, address, memory_size) < 0 or address + memory_size > _HIGHEST:
+            raise FormatError(_WHAT, f"{name} at {address:#x}+{memory_size:#x} is nowhere")
+        return section
 
     def to_json(self) -> dict[str, object]:
         return {

@@ -30,6 +30,7 @@ _GUIDS: Final[Mapping[str, bytes]] = {
     "dbx": uefi.IMAGE_SECURITY,
 }
 _SECURE_BOOT_VALUE: Final = {"absent": b"", "off": b"\0", "on": b"\1"}
+_GOOGLE_ONE_NODE: Final = 176 << 30  # bytes; larger machines have several NUMA nodes
 _MOST_AUTHORITIES: Final = 64
 _FW_CFG_MEASURED: Final = 202505  # from this edk2 on: fw_cfg items and SMBIOS
 _READY_IN_RTMR1: Final = 202411  # from this edk2 on: the separator at ReadyToBoot
@@ -113,7 +114,7 @@ class Boot:
         platform = self.platform
         firmware = platform.firmware
         td_hob: Measured = None
-        if firmware is not None and firmware.sections:
+        if firmware is not None and firmware.sections and self._has_known_hob:
             td_hob = hob.WRITERS[platform.kind](firmware.sections, platform.memory)
         cfv = Digests(b"", firmware.cfv) if firmware is not None and firmware.cfv else None
         kind = EventType.EV_EFI_HANDOFF_TABLES2
@@ -122,6 +123,13 @@ class Boot:
         text = "variable store of the firmware (CFV)"
         kind = EventType.EV_EFI_PLATFORM_FIRMWARE_BLOB2
         yield from self._event(1, kind, cfv, "cfv", text, "platform.firmware")
+
+    @property
+    def _has_known_hob(self) -> bool:
+        """Whether anybody has seen how this VMM writes the list of memory of such a machine."""
+        if self.platform.kind == "gcp-tdx":
+            return self.platform.memory <= _GOOGLE_ONE_NODE
+        return self.platform.vmm == "qemu"
 
     def _fw_cfg(self) -> Iterator[ExpectedEvent]:
         given = self.platform.fw_cfg
@@ -232,6 +240,7 @@ class Boot:
             measured = kernel.measured_image(self.launch, self.platform)
             yield from self._event(4, kind, measured, "image:kernel", "kernel", "launch.kernel.authenticode")
             return
+        kernel.check_uki(self.platform)
         if self.launch.uki_authenticode is None:
             raise FormatError("launch.json", "has no UKI, so it is for direct boot alone")
         measured = self.launch.uki_authenticode
@@ -240,16 +249,17 @@ class Boot:
     def _authority(self) -> Iterator[ExpectedEvent]:
         """The entry of db that verified the image. Which of several it was, only the log can tell."""
         content = self.platform.secure_boot.variables["db"]
-        if isinstance(content, Digests):
-            raise FormatError("platform file", "secureBoot.db is given by its digest, and its entries are measured")
+        text, source = "entry of db that the image was checked with", "platform.secureBoot.db"
+        if isinstance(content, Digests):  # of the variable's event, which says nothing of its entries
+            yield from self._event(7, EventType.EV_EFI_VARIABLE_AUTHORITY, None, "authority:db", text, source)
+            return
         entries = uefi.parse_signatures(content)
         if not 1 <= len(entries) <= _MOST_AUTHORITIES:
             raise FormatError("platform file", f"db has {len(entries)} entries, 1 to {_MOST_AUTHORITIES} can be told")
         data = [uefi.Variable(uefi.IMAGE_SECURITY, "db", entry.owner + entry.data).encode() for entry in entries]
-        text = "entry of db that the image was checked with"
         allowed = tuple(of_banks(item, self.medium.banks) for item in data) if len(data) > 1 else ()
         one = data[0] if len(data) == 1 else None
-        kind, source = EventType.EV_EFI_VARIABLE_AUTHORITY, "platform.secureBoot.db"
+        kind = EventType.EV_EFI_VARIABLE_AUTHORITY
         yield from self._event(7, kind, one, "authority:db", text, source, allowed)
 
     def _stub(self) -> Iterator[ExpectedEvent]:

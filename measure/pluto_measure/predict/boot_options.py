@@ -33,12 +33,29 @@ def boot_variables(platform: Platform) -> dict[str, Input]:
     if platform.boot_variables:
         return _given(platform.boot_variables)
     if platform.kind == "gcp-tdx":
-        disk = _option(_ACTIVE, "UEFI nvme_card-pd", _disk_path(Disk("nvme", _GOOGLE_DISK_SLOT)), _MADE_BY_FIRMWARE)
-        return _named((1, disk), (0, _ui_app()))
+        return _named(*((number, _google_disk(number)) for number in range(1, platform.disks + 1)), (0, _ui_app()))
+    devices = platform.devices
     if platform.boot == "disk" and platform.disk is None:
         problem = "neither disk nor bootVariables is given, and the boot disk's entry depends on them"
         raise FormatError("platform file", problem, hint=_HINT)
+    if (
+        platform.boot == "disk"
+        and sum("blk" in device or "scsi" in device or "nvme" in device for device in devices) > 1
+    ):
+        problem = "bootVariables are not given, and with several disks each other one moves the boot disk's entry"
+        raise FormatError("platform file", problem, hint=_HINT)
     return _split_menu(platform) if platform.generation >= MENU_SPLIT else _one_menu(platform)
+
+
+def _google_disk(number: int) -> bytes:
+    """The n-th disk: namespace n of one NVMe controller; the first has no number in its name."""
+    name = "UEFI nvme_card-pd" + (f" {number}" if number > 1 else "")
+    path = (_ROOT_BRIDGE, PathNode(1, 1, bytes([0, _GOOGLE_DISK_SLOT])), _namespace(number))
+    return _option(_ACTIVE, name, path, _MADE_BY_FIRMWARE)
+
+
+def _namespace(number: int) -> PathNode:
+    return PathNode(3, 23, number.to_bytes(4, "little") + bytes(8))
 
 
 def _one_menu(platform: Platform) -> dict[str, Input]:
@@ -126,7 +143,7 @@ def _disk_path(disk: Disk) -> Iterable[PathNode]:
         case "virtio-scsi":
             return (_ROOT_BRIDGE, pci, PathNode(3, 2, bytes(4)))  # target 0, unit 0
         case "nvme":
-            return (_ROOT_BRIDGE, pci, PathNode(3, 23, (1).to_bytes(4, "little") + bytes(8)))  # namespace 1
+            return (_ROOT_BRIDGE, pci, _namespace(1))
         case _:
             return (_ROOT_BRIDGE, pci)
 

@@ -28,17 +28,27 @@ def is_rewritten(platform: Platform) -> bool:
     return not (platform.version >= _NAMED_BLOBS_QEMU and platform.generation >= _NAMED_BLOBS_EDK2)
 
 
-def measured_image(launch: Launch, platform: Platform) -> Digests:
-    """Authenticode of the kernel as the firmware gets it on direct boot. FormatError where its bytes are needed."""
-    if not is_rewritten(platform):
-        return launch.kernel_authenticode
-    if launch.kernel_file is None:
+def check_uki(platform: Platform) -> None:
+    """FormatError where this VMM may write into a UKI that it is given by -kernel, as into a kernel of ancient times.
+
+    QEMU did so to any image without a setup header until commit 57e2cc9abf5d, which is in 10.0 and in some updates of
+    earlier releases.
+    """
+    if platform.boot == "uki-kernel" and platform.vmm == "qemu" and platform.version < _NAMED_BLOBS_QEMU:
         raise FormatError(
-            "launch.json",
-            f"holds a digest of the kernel, and QEMU {platform.vmm_version} with firmware of {platform.generation} "
-            "rewrites the kernel's header",
-            hint="give the kernel itself with --kernel FILE",
+            "platform file",
+            f"QEMU {platform.vmm_version} may write into a UKI that it starts by -kernel; 10.0 does not",
         )
+
+
+def measured_image(launch: Launch, platform: Platform) -> Digests:
+    """Authenticode of the kernel as the firmware gets it on direct boot.
+
+    A kernel that is known by its digest alone is taken to be the one that the firmware gets: where the VMM rewrites the
+    header, a digest of the file does not fit any machine.
+    """
+    if not is_rewritten(platform) or launch.kernel_file is None:
+        return launch.kernel_authenticode
     # Imported here, as below: only direct boots need the kernel's own format.
     from pluto_measure.formats import linux, pe
 
@@ -51,8 +61,10 @@ def measured_image(launch: Launch, platform: Platform) -> Digests:
     return pe.authenticode(rewritten)
 
 
-def load_options(launch: Launch, platform: Platform) -> bytes:
-    """LoadOptions as the kernel gets them, UTF-16LE with its NUL; empty where there are none."""
+def load_options(launch: Launch, platform: Platform) -> bytes | Digests:
+    """LoadOptions as the kernel gets them, UTF-16LE with its NUL; empty where there are none. Or their digests."""
+    if launch.load_options is not None:
+        return launch.load_options
     if platform.boot != "direct":
         has_section = any(section.name == ".cmdline" for section in launch.sections)
         return stub.load_options(launch.command_line, has_section=has_section)
