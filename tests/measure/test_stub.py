@@ -140,7 +140,7 @@ def test_a_boot_secret_makes_the_initrd_of_a_disk_another_one_at_every_boot() ->
 
 
 def test_an_image_may_have_code_of_its_own_and_no_initrd() -> None:
-    stub.check_sections({".linux": 1, ".text": 1, ".sdmagic": 1})
+    stubs.check_sections({".linux": 1, ".text": 1, ".sdmagic": 1})
 
 
 @pytest.mark.parametrize("major", [252, 257, 262])
