@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from pluto_measure.errors import PlutoError, UsageError
+from pluto_measure.errors import PlutoError, SourceError, UsageError
 from pluto_measure.formats.strict_json import pretty
 
 
@@ -71,8 +71,21 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         return _failed(type(error).__name__, str(error), None, {}, 1, as_json)
     for note in result.notes:
         print(f"{top.prog}: {note}", file=sys.stderr)
-    sys.stdout.write(pretty(result.document) if as_json else result.text)
-    return result.exit_code
+    return _write(top.prog, pretty(result.document) if as_json else result.text) or result.exit_code
+
+
+def _write(prog: str, text: str) -> int:
+    """Write to stdout, with ? for characters that it cannot show. 0, or 6 where it takes nothing."""
+    try:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError as error:
+            sys.stdout.write(text.encode(error.encoding, "replace").decode(error.encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"{prog}: error: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        return SourceError.exit_code
+    return 0
 
 
 def _failed(kind: str, message: str, hint: str | None, fields: dict[str, object], code: int, as_json: bool) -> int:

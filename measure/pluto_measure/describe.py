@@ -17,7 +17,9 @@ from pluto_measure.predict import stub as stubs
 from pluto_measure.predict.events import BANKS
 
 _WORKERS: Final = 2
-_NOT_A_BUILD: Final = "0" * 64
+NOT_A_BUILD: Final = "0" * 64
+_BUILD_ID: Final = re.compile(rb'^BUILD_ID="?([0-9a-f]{64})"?$', re.MULTILINE)
+_VARIANT: Final = re.compile(rb'^VARIANT_ID="?(release|debug)"?$', re.MULTILINE)
 _MAGIC: Final = re.compile(rb"#### LoaderInfo: systemd-stub ([^ \0#]{1,64}) ####")
 
 
@@ -28,12 +30,13 @@ def of_uki(
     stub: str,
     disk_size: int = 0,
     build_id: str = "",
-    flavour: str = "release",
+    flavour: str = "",
     banks: Sequence[str] = BANKS,
 ) -> Launch:
     """What a boot of this UKI measures. `gpt_event`: `gpt_event_of` its disk, None where there is none.
 
-    `stub` is systemd-stub's version (`stub_version` finds it). With fewer `banks` the digests of the others are not
+    `stub` is systemd-stub's version (`stub_version` finds it). Build id and flavour, where they are not given, are what
+    the image's os-release says; NOT_A_BUILD where it says none. With fewer `banks` the digests of the others are not
     known, and so is the file's own, which no boot measures. FormatError for an image whose boot cannot be predicted.
     """
     version = stubs.version(stub)
@@ -51,9 +54,10 @@ def of_uki(
     if set(banks) == set(BANKS):
         parts["whole"] = [uki]
     digests = _hash(parts, banks)
+    release = data.get(".osrel", b"")
     return Launch(
-        build_id=build_id or _NOT_A_BUILD,
-        flavour=flavour,
+        build_id=build_id or _of_release(_BUILD_ID, release) or NOT_A_BUILD,
+        flavour=flavour or _of_release(_VARIANT, release) or "release",
         stub=stub,
         uki_size=len(uki),
         uki_digests=digests.get("whole"),
@@ -71,9 +75,11 @@ def of_uki(
 
 def of_kernel(kernel: bytes, initrd: bytes | None, command_line: str) -> Launch:
     """What a direct boot measures: the kernel as a PE image, the initrd, and the command line that the VMM is given."""
+    if pe.parse(kernel).section(".linux") is not None:
+        raise FormatError("kernel", "is a UKI", hint="name it with --uki FILE")
     digests = _hash({"kernel": list(pe.hashed_parts(kernel)), "initrd": [initrd or b""]}, BANKS)
     return Launch(
-        build_id=_NOT_A_BUILD,
+        build_id=NOT_A_BUILD,
         flavour="release",
         stub="",
         uki_size=0,
@@ -103,6 +109,11 @@ def stub_version(uki: bytes) -> str:
     if found is None:
         raise FormatError("UKI", "does not say which systemd-stub it was made with", hint="add --stub VERSION")
     return found[1].decode("ascii", "replace")
+
+
+def _of_release(wanted: re.Pattern[bytes], release: bytes) -> str:
+    found = wanted.search(release)
+    return found[1].decode() if found else ""
 
 
 def _hash(parts: Mapping[str, Sequence[bytes]], banks: Sequence[str]) -> dict[str, Digests]:

@@ -37,6 +37,7 @@ _GOOGLE: Final = "c3-standard-4"
 _AZURE: Final = "Standard_DC2es_v6"
 
 _WHAT: Final = "platform file"
+_GENERATION_HINT: Final = "name the image with --firmware FILE, its release with --edk2-generation, or use --profile ID"
 _PROFILES: Final = "platforms.toml"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST_VARIABLE: Final = 1024 * 1024
@@ -183,9 +184,7 @@ class Platform:
             return self.firmware.generation
         if self.kind == "gcp-tdx":
             return 202502  # what Google's firmware does, in every log that was seen
-        raise FormatError(
-            _WHAT, "edk2Generation is not given, and it cannot be told from the firmware", hint="add edk2Generation"
-        )
+        raise FormatError(_WHAT, "the firmware is not given, or does not say which edk2 it is", hint=_GENERATION_HINT)
 
     def shape(self) -> dict[str, object]:
         """What decides the ACPI blobs and boot variables of a QEMU machine: the key of the harvested table."""

@@ -253,7 +253,7 @@ def test_a_disk_that_is_not_described_is_asked_for() -> None:
 
 
 def test_firmware_of_an_unknown_generation_is_asked_for() -> None:
-    with pytest.raises(FormatError, match="edk2Generation is not given"):
+    with pytest.raises(FormatError, match="does not say which edk2 it is"):
         boot_variables(replace(DIRECT, edk2_generation=None))
 
 

@@ -18,8 +18,9 @@ from pluto_measure.commands.predict import document as prediction
 from pluto_measure.digests import Digests
 from pluto_measure.formats import eventlog
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
+from pluto_measure.launch import Container
 from pluto_measure.measurements import Measurements, profile_for
-from pluto_measure.platform import SecureBoot
+from pluto_measure.platform import Platform, SecureBoot
 from pluto_measure.predict import predict
 from simulators import boot_logs
 from simulators.boot_logs import GOOGLE, MACHINES, TABLES, TDX
@@ -159,7 +160,8 @@ def test_an_equal_log_says_so_and_shows_what_was_not_compared(
     assert main(["diff", str(predicted(tmp_path / "p.json", "google open")), str(log)]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
-        "equal: every compared register has the expected events\n\nrtmr0   equal, 14 events, 9 of any digest\n"
+        "equal: every compared register has the expected events\n"
+        "compared with profile gcp-tdx-disk-secureboot-off\n\nrtmr0   equal, 14 events, 9 of any digest\n"
     )
     assert "~  ACPI tables" in out
 
@@ -228,8 +230,13 @@ def test_the_nearest_profile_is_taken_without_looking_at_other_banks(
     azure = replace(profile_for(*MACHINES["azure"]), id="azure")
     tpm, kernel = (replace(profile_for(*MACHINES[name]), id=name) for name in ("tpm", "tpm kernel"))
     (tmp_path / "m.json").write_text(Measurements(LAUNCH.build_id, "release", (azure, kernel, tpm)).to_text())
-    code, document = diff(capsys, tmp_path / "m.json", written(tmp_path / "log", boot_logs.machine("tpm")[1]))
-    assert (code, document["profile"]) == (0, "tpm")
+    log = written(tmp_path / "log", boot_logs.machine("tpm")[1])
+    # A kind that leaves more to the log would always be nearest.
+    code, document = diff(capsys, tmp_path / "m.json", log)
+    assert (code, "machines of several kinds: azure, tpm kernel, tpm" in document["error"]["message"]) == (2, True)
+    (tmp_path / "m.json").write_text(Measurements(LAUNCH.build_id, "release", (kernel, tpm)).to_text())
+    code, document = diff(capsys, tmp_path / "m.json", log)
+    assert (code, document["profile"], document["notCompared"]) == (0, "tpm", [])
     sha384 = [
         LogEvent(e.index, e.type, {"sha384": e.digests["sha384"]}, e.data)
         for e in boot_logs.machine("tpm")[1].events[1:]
@@ -302,3 +309,11 @@ def test_the_page_shows_what_the_command_prints(tmp_path: Path, capsys: pytest.C
     log = written(tmp_path / "log", boot_logs.honest(predict(LAUNCH, other), other))
     main(["diff", str(predicted(tmp_path / "p.json", "tdx")), str(log)])
     assert f"```text\n{capsys.readouterr().out}```" in page
+
+
+def test_an_expectation_of_nothing_is_no_expectation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launch = replace(LAUNCH, container=Container("sha256:" + "ab" * 32, "sha256:" + "cd" * 32, (), ()))
+    claims = profile_for(launch, Platform.default("gcp-confidential-space"))
+    (tmp_path / "m.json").write_text(Measurements(LAUNCH.build_id, "release", (claims,)).to_text())
+    code, document = diff(capsys, tmp_path / "m.json", written(tmp_path / "log", boot_logs.machine("tdx")[1]))
+    assert (code, "says nothing of any register" in document["error"]["message"]) == (3, True)

@@ -11,7 +11,7 @@ import pytest
 from pluto_measure.cli import main
 from pluto_measure.digests import Digests
 from pluto_measure.handbook.catalogue import ENTRIES, entry, family
-from pluto_measure.handbook.page import page, sample_launch, sample_machines
+from pluto_measure.handbook.page import launch_for, page, sample_launch, sample_machines
 from pluto_measure.predict import predict
 from simulators import machines
 
@@ -21,7 +21,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/measurements.md"
 def predicted_roles() -> set[str]:
     """Every role of every kind of machine, generation and stub that can be predicted."""
     launch = sample_launch()
-    roles = {event.role for platform in sample_machines().values() for event in predict(launch, platform)}
+    roles = {event.role for platform in sample_machines().values() for event in predict(launch_for(platform), platform)}
     new = machines.bare_metal(
         edk2_generation=202505,
         smbios=Digests.of(b""),

@@ -22,19 +22,20 @@ from pluto_measure.launch import Container
 from pluto_measure.measurements import Measurements, profile_for
 from pluto_measure.mrtd import mrtd
 from pluto_measure.platform import Platform
-from simulators import disks, harvests, machines, tdvf_images
+from simulators import disks, event_logs, harvests, machines, tdvf_images
 from simulators.endorsements import bytes_field, message, number
 from simulators.launches import LAUNCH
 from simulators.pe_images import KERNEL, image
 
 FIRMWARE = tdvf_images.image()
+MAGIC = b"#### LoaderInfo: systemd-stub 257.13-1 ####\0"
 UKI = image(
     [
         (".osrel", b"ID=pluto\n"),
         (".cmdline", b"console=ttyS0"),
         (".initrd", b"initrd"),
         (".linux", KERNEL),
-        (".sdmagic", b"#### LoaderInfo: systemd-stub 257.13-1 ####\0"),
+        (".sdmagic", MAGIC),
     ],
     headers=0x600,
 )
@@ -191,6 +192,17 @@ def test_several_machines_are_several_profiles(dist: Path, capsys: pytest.Captur
     assert "rtmr0  by log, no value accepted yet" in out
     assert "cloud: MRTD and RTMR[0] by endorsement and log" in err
     assert run(capsys, *both, "--id", "one")[0] == 2
+    jsonschema.validate(document, schema("predict"))
+    (dist / "p.json").write_text(json.dumps(document))
+    (dist / "log").write_bytes(
+        event_logs.encode([event_logs.measured(1, 4, bytes(4), ("sha384",))], ("sha384",), cc=True)
+    )
+    for name in ("m.json", "p.json"):
+        code, refused = run(capsys, "diff", dist / name, dist / "log")
+        assert (code, "several" in refused["error"]["message"]) == (2, True)
+        code, compared = run(capsys, "diff", dist / name, dist / "log", "--profile", "host")
+        assert (code, compared["profile"]) == (5, "host")
+        jsonschema.validate(compared, schema("diff"))
 
 
 def test_a_uki_and_its_disk_are_predicted_as_their_launch_is(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,8 +270,25 @@ def test_a_kernels_digest_is_said_to_be_of_what_the_firmware_gets(
     dist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = ["--platform-file", str(dist / "host.json"), "--boot", "direct", "--vmm-version", "8.2.2"]
+    code, document = run(capsys, "predict", dist, *direct)
+    assert (code, "is of a UKI" in document["error"]["message"]) == (3, True)
+    bare = replace(LAUNCH, stub="", sections=(), uki_authenticode=None, uki_digests=None)
+    (dist / "launch.json").write_text(bare.to_text())
     assert main(["predict", str(dist), *direct, "--registers"]) == 0
     assert "rewrites the kernel's header, so its digest must be that of the result" in capsys.readouterr().err
+
+
+def test_a_uki_says_which_build_it_is_or_is_none(dist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["predict", "--uki", dist / "uki.efi", "--platform", "qemu-vtpm"]
+    code, document = run(capsys, *asked, "--measurements", dist / "m.json")
+    assert (code, "needs a build" in document["error"]["message"]) == (2, True)
+    assert run(capsys, *asked)[1]["buildId"] is None
+    release = f'ID=pluto\nBUILD_ID="{"ab" * 32}"\nVARIANT_ID="debug"\n'.encode()
+    parts = [(".osrel", release), (".cmdline", b"x"), (".initrd", b"i"), (".linux", KERNEL), (".sdmagic", MAGIC)]
+    (dist / "uki.efi").write_bytes(image(parts, headers=0x600))
+    code, document = run(capsys, *asked, "--measurements", dist / "m.json")
+    assert (code, document["buildId"], document["flavour"]) == (0, "ab" * 32, "debug")
+    assert Measurements.parse((dist / "m.json").read_bytes()).flavour == "debug"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +296,10 @@ def test_a_kernels_digest_is_said_to_be_of_what_the_firmware_gets(
     [
         (["{}", "--uki", "{}/uki.efi", "--platform", "qemu-vtpm"], 2, "both launch and uki say what is booted"),
         (["--uki", "{}/uki.efi", "--kernel", "{}/kernel", "--platform", "qemu-vtpm"], 2, "both uki and kernel"),
+        (["--platform", "qemu-vtpm", "--disk", "{}/disk"], 2, "--disk goes with --uki"),
+        (["{}", "--platform", "qemu-vtpm", "--stub", "999"], 2, "--stub goes with --uki"),
+        (["--platform", "qemu-vtpm", "--command-line", "quiet"], 2, "--command-line goes with --kernel"),
+        (["--kernel", "{}/uki.efi", "--platform", "qemu-vtpm"], 3, "is a UKI"),
         (["--platform", "qemu-vtpm", "--measurements", "{}/m"], 2, "--measurements needs a build"),
         (["--uki", "{}/kernel", "--platform", "qemu-vtpm"], 3, "does not say which systemd-stub"),
         (["--uki", "{}/uki.efi", "--disk", "{}/kernel", "--platform", "gcp-tdx"], 3, "GPT"),

@@ -208,7 +208,7 @@ def test_from_202505_settings_of_the_vmm_and_smbios_are_measured() -> None:
             "fwCfg is not given, and firmware of 202505 measures where the disk stands",
         ),
         (machines.bare_metal(acpi=()), "acpi is not given, and nothing computes what QEMU 11.1 makes for 2 vCPUs"),
-        (machines.bare_metal(firmware=None), "edk2Generation is not given"),
+        (machines.bare_metal(firmware=None), "does not say which edk2 it is"),
         (machines.bare_metal(firmware=None, edk2_generation=202502), "MRTD cannot be computed"),
         (machines.bare_metal_disk(disk=None), "neither disk nor bootVariables"),
         (

@@ -6,6 +6,7 @@ import argparse
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from pluto_measure.compare.rows import align_logs
 from pluto_measure.compare.side_by_side import DEFAULT_WIDTH, table, wrapped
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.formats import logs
-from pluto_measure.formats.eventlog import EventLog
+from pluto_measure.formats.eventlog import EventLog, EventType
 from pluto_measure.formats.strict_json import loads
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict import events
@@ -77,7 +78,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         help="measurements.json, the output of predict --json, or another log",
     )
-    sub.add_argument("actual", metavar="ACTUAL", type=Path, help="the machine's log (CCEL, TPM or canonical)")
+    sub.add_argument("actual", metavar="ACTUAL", type=Path, help="the machine's log, of any form that replay reads")
     sub.add_argument("--profile", metavar="ID", help="the profile of measurements.json (default: the nearest)")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
@@ -91,11 +92,13 @@ def run(arguments: argparse.Namespace) -> Result:
     found = compare(expected.events, log, expected.registers, known=expected.known, ours=expected.ours)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH
     code = 0 if _is_equal(found, expected.judged) else _DIFFERENT
-    shown = document(found, expected.judged, expected.profile)
-    return Result(shown, text(found, expected.judged, width), exit_code=code)
+    if not any(found.rows.values()):
+        raise FormatError("expected log", "says nothing of any register that this log extends")
+    shown = document(found, expected.judged, expected.profile, log)
+    return Result(shown, text(found, expected.judged, width, _scope(found, log, expected.profile)), exit_code=code)
 
 
-def document(found: Comparison, judged: dict[str, Judged], profile: str | None) -> dict[str, object]:
+def document(found: Comparison, judged: dict[str, Judged], profile: str | None, log: EventLog) -> dict[str, object]:
     """The JSON document."""
     counts, cause = found.counts, found.cause
     return {
@@ -104,16 +107,20 @@ def document(found: Comparison, judged: dict[str, Judged], profile: str | None) 
         "first": found.first.to_json() if found.first else None,
         "cause": cause.to_json() if cause else None,
         "explainable": list(found.explainable),
+        "notCompared": list(_not_compared(found, log)),
         "differences": [difference.to_json() for difference in found.differences],
         "registers": {name: {**one.to_json(), "differences": counts.get(name)} for name, one in judged.items()},
     }
 
 
-def text(found: Comparison, judged: dict[str, Judged], width: int) -> str:
-    """The same for people; no line longer than `width`."""
+def text(found: Comparison, judged: dict[str, Judged], width: int, scope: Sequence[str] = ()) -> str:
+    """The same for people; no line longer than `width`. `scope`: sentences on what was compared."""
     side_by_side = table(found, {name: one.equal for name, one in judged.items()}, width)
     if _is_equal(found, judged):
-        return "equal: every compared register has the expected events\n\n" + side_by_side
+        lines = ["equal: every compared register has the expected events"]
+        for sentence in scope:
+            lines += wrapped(sentence, width, rest="  ")
+        return "\n".join(lines) + "\n\n" + side_by_side
     lines = ["different:"]
     for name in _odd(found, judged):
         lines.append(f"  {name}: every event is allowed, but not all of them together")
@@ -125,12 +132,25 @@ def text(found: Comparison, judged: dict[str, Judged], width: int) -> str:
         lines += ["", *wrapped(f"likely cause: {cause.text}", width, rest="  ")]
         lines += wrapped(f"hint: {cause.hint}", width, rest="  ") if cause.hint else []
     explainable = ", ".join(name for name in found.explainable if found.rows[name]) or "none"
-    lines += wrapped(f"registers that stay explainable: {explainable}", width, rest="  ")
+    for sentence in (f"registers that stay explainable: {explainable}", *scope):
+        lines += wrapped(sentence, width, rest="  ")
     return "\n".join(lines) + "\n\n" + side_by_side
 
 
 def _is_equal(found: Comparison, judged: dict[str, Judged]) -> bool:
     return not found.differences and not _odd(found, judged)
+
+
+def _scope(found: Comparison, log: EventLog, profile: str | None) -> list[str]:
+    named = [] if profile is None else [f"compared with profile {profile}"]
+    left_out = _not_compared(found, log)
+    return named + ([f"not compared, since nothing is expected of them: {', '.join(left_out)}"] if left_out else [])
+
+
+def _not_compared(found: Comparison, log: EventLog) -> tuple[str, ...]:
+    """Registers that the log extends and that were not compared."""
+    extended = (log.register(event) for event in log.events if event.type != EventType.EV_NO_ACTION)
+    return tuple(dict.fromkeys(name for name in extended if name not in found.rows))
 
 
 def _odd(found: Comparison, judged: dict[str, Judged]) -> list[str]:
@@ -142,6 +162,8 @@ def _odd(found: Comparison, judged: dict[str, Judged]) -> list[str]:
 
 def _expected(data: bytes, log: EventLog, wanted: str | None) -> _Expected:
     parsed = loads(data, what="expected log") if data.lstrip()[:1] == b"{" else None
+    if isinstance(parsed, dict) and "profiles" in parsed and "version" not in parsed:
+        return _prediction(_one_prediction(parsed["profiles"], wanted), log)
     if isinstance(parsed, dict) and "profiles" in parsed:
         return _nearest(Measurements.parse(data), log, wanted)
     if wanted is not None:
@@ -161,9 +183,23 @@ def _nearest(measurements: Measurements, log: EventLog, wanted: str | None) -> _
     profiles = [p for p in measurements.profiles if wanted in (None, p.id)]
     if not profiles:
         raise UsageError(f"measurements.json has no profile {wanted}" if wanted else "measurements.json has no profile")
+    if len({p.platform for p in profiles}) > 1:
+        # Nearest would be who says least: a kind that leaves registers to the log differs in fewer of them.
+        names = ", ".join(p.id for p in profiles)
+        raise UsageError(f"measurements.json has machines of several kinds: {names}", hint="name one with --profile ID")
     profile = min(profiles, key=lambda one: _distance(one, log)) if len(profiles) > 1 else profiles[0]
     judged = judged_by_rules(profile.registers, log)
     return _Expected(profile.events, profile.logged, judged, Known.of(profile.inputs), profile.id)
+
+
+def _one_prediction(listed: object, wanted: str | None) -> dict[str, Any]:
+    """One of the predictions that predict --json makes for several machines."""
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    chosen = [one for one in found if wanted in (None, one.get("profile")) and isinstance(one.get("events"), list)]
+    if len(chosen) != 1:
+        names = ", ".join(str(one.get("profile")) for one in found)
+        raise UsageError(f"the prediction is of several machines: {names}", hint="name one with --profile ID")
+    return chosen[0]
 
 
 def _distance(profile: Profile, log: EventLog) -> tuple[int, int, int]:
@@ -187,15 +223,15 @@ def _prediction(parsed: dict[str, Any], log: EventLog) -> _Expected:
     inputs = parsed.get("inputs")
     known = Known.of(inputs) if isinstance(inputs, dict) else Known()
     judged = judged_by_events(expected, log)
-    given = parsed.get("rules")
+    given, named_as = parsed.get("rules"), parsed["profile"] if isinstance(parsed.get("profile"), str) else None
     if not isinstance(given, dict):
         return _Expected(expected, None, judged, known)
     rules = {name: RegisterRule.from_json(rule, what=f"rules.{name}") for name, rule in given.items()}
     listed = {event.register for event in expected}
     if parsed.get("buildId") is None:
-        return _Expected(expected, tuple(name for name in _OF_THE_MACHINE if name in listed), judged, known)
+        return _Expected(expected, tuple(name for name in _OF_THE_MACHINE if name in listed), judged, known, named_as)
     named = [name for name, rule in rules.items() if name in listed or rule.match not in ("replay", "any")]
-    return _Expected(expected, tuple(named), judged | judged_by_rules(rules, log), known)
+    return _Expected(expected, tuple(named), judged | judged_by_rules(rules, log), known, named_as)
 
 
 def _with_role(event: object) -> object:

@@ -11,7 +11,7 @@ from pluto_measure.commands import files
 from pluto_measure.commands.replay import log_document, log_text
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.formats import ccel, cel, gpt, logs, pe, tdvf
+from pluto_measure.formats import ccel, cel, gpt, logs, oak, pe, tdvf
 from pluto_measure.formats.strict_json import loads, pretty
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> Result:
     document = _json(data) if data.lstrip()[:1] == b"{" else None
     if document is not None:
         return document
-    if data[4:8] in _FIRST_TYPES or logs.form(data) != "binary" or cel.begins(data):
+    if data[4:8] in _FIRST_TYPES or oak.begins(data) or cel.begins(data) or b'"event_log"' in data or b'"imr"' in data:
         log = logs.parse(data)
         registers = replay(log)
         return Result({"format": "event log", **log_document(log, registers)}, log_text(log, registers))

@@ -22,6 +22,7 @@ from pluto_measure.replay import Registers, registers_json
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _IMAGE_LIMIT: Final = 1024 * 1024 * 1024
+_NO_BUILD: Final = "0" * 64
 _DISK_HEAD: Final = 2 * 1024 * 1024  # holds any partition table that we accept
 
 DESCRIPTION: Final = """Compute what a machine measures when it boots a build: every event of its log in order, with the
@@ -66,8 +67,8 @@ def predict(arguments: argparse.Namespace) -> Result:
         profiles.append(profile_for(launch, booted, arguments.id or name))
         notes += _missing(name or platform.kind, booted, by_digest=launch is not None and launch.kernel_file is None)
     if arguments.measurements is not None:
-        if launch is None:
-            raise UsageError("--measurements needs a build: registers of firmware and machine alone accept any image")
+        if launch is None or launch.build_id == _NO_BUILD:
+            raise UsageError("--measurements needs a build: what was not built has no reference values")
         files.write(arguments.measurements, Measurements(launch.build_id, launch.flavour, tuple(profiles)).to_text())
         notes.append(f"wrote {arguments.measurements}")
     documents = [document(launch, profile) for profile in profiles]
@@ -94,8 +95,8 @@ def document(launch: Launch | None, profile: Profile) -> dict[str, object]:
     in_hex = registers_json(_shown(launch, profile))
     tdx = MEDIA[profile.platform].is_tdx
     shown: dict[str, object] = {
-        "buildId": None if launch is None else launch.build_id,
-        "flavour": None if launch is None else launch.flavour,
+        "buildId": None if launch is None or launch.build_id == _NO_BUILD else launch.build_id,
+        "flavour": None if launch is None or launch.build_id == _NO_BUILD else launch.flavour,
         "profile": profile.id,
         "platform": profile.platform,
         "inputs": dict(profile.inputs),
@@ -111,6 +112,8 @@ def text(launch: Launch | None, profile: Profile, *, events: bool = True) -> str
     medium = MEDIA[profile.platform]
     bank = "sha384" if medium.is_tdx else "sha256"
     head = "firmware and machine alone" if launch is None else f"build {launch.build_id} ({launch.flavour})"
+    if launch is not None and launch.build_id == _NO_BUILD:
+        head = "files that name no build"
     lines = [f"{head}, profile {profile.id}"]
     if profile.events and events:
         lines += ["", "events"]
@@ -145,6 +148,9 @@ def _folder(arguments: argparse.Namespace) -> Path:
     given = [name for name in ("launch", "uki", "kernel") if getattr(arguments, name) is not None]
     if len(given) > 1:
         raise UsageError(f"both {given[0]} and {given[1]} say what is booted")
+    for option, needs in (("disk", "uki"), ("stub", "uki"), ("initrd", "kernel"), ("command_line", "kernel")):
+        if getattr(arguments, option) and getattr(arguments, needs) is None:
+            raise UsageError(f"--{option.replace('_', '-')} goes with --{needs}, which is not given")
     path: Path = getattr(arguments, given[0]) if given else Path()
     return path if path.is_dir() else path.parent
 

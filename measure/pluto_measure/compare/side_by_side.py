@@ -144,7 +144,9 @@ def _line(row: Row, width: int) -> str:
     else:
         mark = "+" if row.expected is None else "-" if row.actual is None else "!"
     index = "" if row.actual is None else str(row.index)
-    expected, actual = _expected(row.expected, quiet=row.equal), _actual(row.actual, quiet=row.equal)
+    theirs = None if row.actual is None else row.actual.digests
+    expected = _expected(row.expected, theirs, quiet=row.equal)
+    actual = _actual(row.actual, None if row.expected is None else row.expected.digests, quiet=row.equal)
     return _columns(index, mark, role_text(row.role), expected, actual, width)
 
 
@@ -160,29 +162,31 @@ def _columns(index: str, mark: str, what: str, expected: str, actual: str, width
     return "  ".join(fields).rstrip()
 
 
-def _expected(event: ExpectedEvent | None, *, quiet: bool) -> str:
+def _expected(event: ExpectedEvent | None, other: Banks | None, *, quiet: bool) -> str:
     if event is None:
         return "nothing"
     if event.is_open:
         return "any digest"
     if event.allowed:
         return f"one of {len(event.allowed)}"
-    return _cell(event.digests, "" if quiet else event.description.partition(": ")[2])
+    return _cell(event.digests, other, "" if quiet else event.description.partition(": ")[2])
 
 
-def _actual(event: LogEvent | None, *, quiet: bool) -> str:
+def _actual(event: LogEvent | None, other: Banks | None, *, quiet: bool) -> str:
     if event is None:
         return "nothing"
     if quiet:
-        return _cell(event.digests, "")
+        return _cell(event.digests, other, "")
     if event.type in IMAGE_TYPES:
         path = image_path(event)
-        return _cell(event.digests, uefi.path_text(path[-1:]) if path else "")
-    return _cell(event.digests, describe(event).partition(": ")[2])
+        return _cell(event.digests, other, uefi.path_text(path[-1:]) if path else "")
+    return _cell(event.digests, other, describe(event).partition(": ")[2])
 
 
-def _cell(digests: Banks, words: str) -> str:
-    chosen = strongest(digests)
+def _cell(digests: Banks, other: Banks | None, words: str) -> str:
+    """A digest in a bank that both sides have, so that equal ones look equal."""
+    common = {bank: digests[bank] for bank in digests if other and bank in other}
+    chosen = strongest(common or digests)
     shown = f"{chosen[1].hex()[:_DIGITS]}.." if chosen else ".."
     return f"{shown} {words}".rstrip()
 

@@ -68,7 +68,8 @@ LIMITS: Final = """## What cannot be predicted
 
 - ACPI, and SMBIOS from edk2 202505 on, are made by the VMM: they are inputs by digest. For the shapes of
   `image/notary/platforms.toml` they are harvested; on Google they are an allow-list, or left to the log by
-  `insecure_unmeasured_acpi`. On bare metal RTMR[0] is always exact.
+  `insecure_unmeasured_acpi`. On bare metal RTMR[0]
+  is exact, or accepts nothing.
 - What nobody gave is an open event, and its register then accepts nothing until a value is added; it is never "any".
 - Google's larger machines have several NUMA nodes, whose TD HOB was never seen.
 - Firmware older than edk2 202302 measures neither TD HOB nor variable store and is refused.
@@ -109,6 +110,13 @@ def sample_launch() -> Launch:
     )
 
 
+def launch_for(platform: Platform) -> Launch:
+    """What that machine boots: the UKI, or its kernel alone."""
+    if platform.boot != "direct":
+        return sample_launch()
+    return replace(sample_launch(), stub="", sections=(), uki_digests=None, uki_authenticode=None)
+
+
 def sample_machines() -> dict[str, Platform]:
     """A machine of each kind with all that a prediction needs, by the words of a heading."""
     firmware = Firmware(_SAMPLE, 1, (_TD_HOB,), _SAMPLE.sha384, {"interleaved": _SAMPLE.sha384}, 202502)
@@ -138,7 +146,7 @@ def _events_table() -> str:
 def _sequences() -> str:
     parts = ["## Order, by machine\n"]
     for name, platform in sample_machines().items():
-        profile = profile_for(sample_launch(), platform)
+        profile = profile_for(launch_for(platform), platform)
         rows = [(event.register, _shown(event.role), type_name(event.type)) for event in profile.events]
         parts.append(f"### {name}\n\n" + table(("register", "role", "type"), _folded(rows)))
     return "\n".join(parts)
@@ -165,7 +173,7 @@ def _folded(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
 def _rules() -> str:
     rows = []
     for name, platform in sample_machines().items():
-        profile = profile_for(sample_launch(), platform)
+        profile = profile_for(launch_for(platform), platform)
         by_match: dict[str, list[str]] = {}
         for register, rule in profile.registers.items():
             by_match.setdefault(rule.match, []).append(register)

@@ -17,7 +17,7 @@ from pluto_measure.platform import Platform
 
 VERSION: Final = 1
 KINDS: Final = ("qemu-tdx", "qemu-vtpm")
-HINT: Final = "add the machine to platforms.toml and run 'pluto-measure acpi harvest'"
+HINT: Final = "add the machine to platforms.toml and run 'make harvest' ('pluto-measure acpi harvest')"
 _WHAT: Final = "platform-inputs.json"
 
 

@@ -25,6 +25,9 @@ def predict(launch: Launch | None, platform: Platform) -> tuple[ExpectedEvent, .
     """
     if launch is not None and platform.boot != "direct":
         check(launch)
+    if launch is not None and platform.boot == "direct" and (launch.stub or launch.sections):
+        hint = "give the kernel with --kernel FILE and --initrd FILE"
+        raise FormatError("launch.json", "is of a UKI, and this machine boots a kernel directly", hint=hint)
     events = tuple(Boot(launch, platform).events())
     if launch is not None:
         return events

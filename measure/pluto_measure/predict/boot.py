@@ -169,7 +169,7 @@ class Boot:
                 "platform file",
                 f"acpi is not given, and nothing computes what QEMU {platform.vmm_version} makes for {platform.cpus} "
                 f"vCPUs and {platform.memory >> 20} MiB as {platform.machine_type}",
-                hint="run 'pluto-measure acpi harvest', or take the digests from a log by 'pluto-measure replay'",
+                hint="run 'make harvest' ('pluto-measure acpi harvest'), or 'pluto-measure replay LOG --json' on a log",
             )
         if not platform.acpi and platform.kind != "gcp-tdx":
             return

@@ -25,7 +25,7 @@ _MADE_BY_FIRMWARE: Final = bytes.fromhex("4eac0881119f594d850ee21a522c59b2")  # 
 _ACTIVE, _HIDDEN, _APPLICATION = 0x1, 0x8, 0x100
 _ROOT_BRIDGE: Final = PathNode(2, 1, bytes.fromhex("d041030a00000000"))  # ACPI(PNP0A03,0)
 _GOOGLE_DISK_SLOT: Final = 4
-_HINT: Final = "take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay'"
+_HINT: Final = "take them from 'pluto-measure acpi harvest', or from a log by 'pluto-measure replay LOG --json'"
 
 
 def boot_variables(platform: Platform) -> dict[str, Input]:
