@@ -45,10 +45,10 @@ def of_uki(
     measured = [section for section in parsed.sections if section.name in version.measured_sections]
     if ".linux" not in data:
         raise FormatError("UKI", "has no section .linux, so it is a PE image of another kind")
-    parts: dict[str, list[bytes]] = {
-        "image": list(pe.hashed_parts(uki)),
-        "kernel": list(pe.hashed_parts(data[".linux"])),
-        "initrd": list(stubs.handed_initrd(data, version)),
+    parts: dict[str, list[bytes | memoryview]] = {
+        "image": [*pe.hashed_parts(uki)],
+        "kernel": [*pe.hashed_parts(data[".linux"])],
+        "initrd": [*stubs.handed_initrd(data, version)],
         **{section.name: [data[section.name]] for section in measured},
     }
     if set(banks) == set(BANKS):
@@ -77,7 +77,7 @@ def of_kernel(kernel: bytes, initrd: bytes | None, command_line: str) -> Launch:
     """What a direct boot measures: the kernel as a PE image, the initrd, and the command line that the VMM is given."""
     if pe.parse(kernel).section(".linux") is not None:
         raise FormatError("kernel", "is a UKI", hint="name it with --uki FILE")
-    digests = _hash({"kernel": list(pe.hashed_parts(kernel)), "initrd": [initrd or b""]}, BANKS)
+    digests = _hash({"kernel": [*pe.hashed_parts(kernel)], "initrd": [initrd or b""]}, BANKS)
     return Launch(
         build_id=NOT_A_BUILD,
         flavour="release",
@@ -116,7 +116,7 @@ def _of_release(wanted: re.Pattern[bytes], release: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def _hash(parts: Mapping[str, Sequence[bytes]], banks: Sequence[str]) -> dict[str, Digests]:
+def _hash(parts: Mapping[str, Sequence[bytes | memoryview]], banks: Sequence[str]) -> dict[str, Digests]:
     """Digests of each content in each bank, the largest first so that no long one is left over at the end."""
     # Imported here: only who describes files needs threads.
     from concurrent.futures import ThreadPoolExecutor

@@ -23,7 +23,7 @@ ALGORITHMS: Final[dict[str, tuple[int, int]]] = {
 NAME_OF: Final[dict[int, str]] = {number: name for name, (number, _) in ALGORITHMS.items()}
 
 
-def digest(algorithm: str, *chunks: bytes) -> bytes:
+def digest(algorithm: str, *chunks: bytes | memoryview) -> bytes:
     """The digest of bytes, or of chunks in order; `algorithm` is a key of ALGORITHMS."""
     state = hashlib.new(algorithm, usedforsecurity=algorithm != "sha1")
     for chunk in chunks:
@@ -47,7 +47,7 @@ class Digests:
             raise FormatError("digests", f"sizes are {sizes[0]} and {sizes[1]} bytes, not 32 and 48")
 
     @classmethod
-    def of(cls, data: bytes | Iterable[bytes]) -> Self:
+    def of(cls, data: bytes | Iterable[bytes | memoryview]) -> Self:
         """Digests of bytes, or of chunks in order."""
         chunks = [data] if isinstance(data, bytes | bytearray | memoryview) else data
         small, large = hashlib.sha256(), hashlib.sha384()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from pluto_measure.digests import Digests
+from pluto_measure.digests import Digests, digest
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import tdvf
 from pluto_measure.formats.strict_json import Fields, unhex
@@ -67,23 +67,31 @@ class Firmware:
     inside: Inside = _UNSEEN
 
     @classmethod
-    def of(cls, data: bytes, order: str, generation: int | None = None, *, unpack: bool = False) -> Self:
+    def of(
+        cls,
+        data: bytes,
+        order: str,
+        generation: int | None = None,
+        *,
+        unpack: bool = False,
+        digests: Digests | None = None,
+    ) -> Self:
         """Everything about a firmware image. FormatError where it does not start a trust domain.
 
         `generation` as the caller says; where it is None it is found by digest or read out of the image. With `unpack`
-        the image is looked into in any case, which takes most of a second.
+        the image is looked into in any case, which takes most of a second. `digests` are the image's, where known.
         """
         sections = tdvf.parse(data)
         volumes = tdvf.find(sections, SectionType.CFV)
         if len(volumes) != 1:
             raise FormatError("firmware", f"{len(volumes)} CFV sections, not one")
-        digests = Digests.of(data)
+        digests = digests or Digests.of(data)
         inside = KNOWN.get(digests.sha256.hex()) or (_look_inside(data) if unpack or not generation else _UNSEEN)
         return cls(
             digests=digests,
             size=len(data),
             sections=sections,
-            cfv=Digests.of(tdvf.content(data, volumes[0])).sha384,
+            cfv=digest("sha384", tdvf.content(data, volumes[0])),
             mrtds={order: mrtd(data, sections, order)},
             generation=generation or inside.generation,
             inside=inside,

@@ -251,7 +251,7 @@ class Platform:
         # Which boot options the firmware makes by itself depends on what is inside; older ones have one by -kernel.
         options = self.boot == "disk" or (self.edk2_generation or 0) >= MENU_SPLIT
         unpack = options and self.kind == "qemu-tdx" and not self.boot_variables
-        found = Firmware.of(firmware.content, self.order, self.edk2_generation, unpack=unpack)
+        found = Firmware.of(firmware.content, self.order, self.edk2_generation, unpack=unpack, digests=firmware.digests)
         return replace(self, firmware=found)
 
 

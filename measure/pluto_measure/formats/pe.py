@@ -116,7 +116,7 @@ def authenticode(data: bytes) -> Digests:
     return Digests.of(hashed_parts(data))
 
 
-def hashed_parts(data: bytes) -> Iterator[bytes]:
+def hashed_parts(data: bytes) -> Iterator[memoryview]:
     """The parts of an image that `authenticode` digests, in order. FormatError."""
     return _hashed_parts(data, parse(data))
 
@@ -127,7 +127,7 @@ def section_data(data: bytes, section: Section) -> bytes:
     if zeros > _MOST_ZEROS:
         raise FormatError(_WHAT, f"section {section.name} asks for {zeros} bytes of zeros")
     end = section.raw_offset + min(section.virtual_size, section.raw_size)
-    return data[section.raw_offset : end] + bytes(max(zeros, 0))
+    return data[section.raw_offset : end] + bytes(zeros) if zeros > 0 else data[section.raw_offset : end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +195,16 @@ def _section(r: Reader, file_size: int) -> Section:
     return Section(name.decode(), virtual_size, virtual_address, raw_size, raw_offset, r.uint(4, "characteristics"))
 
 
-def _hashed_parts(data: bytes, image: Image) -> Iterator[bytes]:
+def _hashed_parts(data: bytes, image: Image) -> Iterator[memoryview]:
+    view = memoryview(data)  # a UKI is large, and its parts are only hashed
     after_checksum = image.checksum_offset + 4
     entry = image.certificate_entry_offset
-    yield data[: image.checksum_offset]
+    yield view[: image.checksum_offset]
     if entry is None:
-        yield data[after_checksum : image.headers_size]
+        yield view[after_checksum : image.headers_size]
     else:
-        yield data[after_checksum:entry]
-        yield data[entry + 8 : image.headers_size]
+        yield view[after_checksum:entry]
+        yield view[entry + 8 : image.headers_size]
     hashed = end = image.headers_size
     for section in sorted(image.sections, key=lambda section: section.raw_offset):
         if section.raw_size == 0:
@@ -212,10 +213,10 @@ def _hashed_parts(data: bytes, image: Image) -> Iterator[bytes]:
             raise FormatError(_WHAT, f"section {section.name} overlaps what lies before it", offset=section.raw_offset)
         end = section.raw_offset + section.raw_size
         hashed += section.raw_size
-        yield data[section.raw_offset : end]
+        yield view[section.raw_offset : end]
     # What follows the sections is found by the count of bytes hashed so far, not by their last offset: a gap between
     # sections moves it. That is how the firmware reads the rule, and so what it measures.
     extra = len(data) - image.certificate_size - hashed
     if extra < 0:
         raise FormatError(_WHAT, "certificate table overlaps the sections")
-    yield data[hashed : hashed + extra]
+    yield view[hashed : hashed + extra]
