@@ -157,5 +157,5 @@ def parse_size(value: int | str) -> int:
         return value
     found = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", value)
     if not found:
-        raise FormatError("size", f"{value!r} is not digits with K, M, G or T")
+        raise FormatError("size", f"{value!r} is not digits with K, M, G or T", hint="spell it as 64G")
     return int(found[1]) * _UNITS[found[2]]

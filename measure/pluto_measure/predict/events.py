@@ -86,11 +86,6 @@ class ExpectedEvent:
         return event
 
 
-def expected(register: str, kind: EventType, data: bytes | Digests, description: str, source: str) -> ExpectedEvent:
-    """An event in every bank, from the measured bytes themselves or from their digests; its role is its source."""
-    return ExpectedEvent(register, kind, of_banks(data, BANKS), description, source, source)
-
-
 def parse_digests(value: object, *, what: str) -> dict[str, bytes]:
     """{algorithm: hex} to bytes. At least one, all known. FormatError."""
     if not isinstance(value, dict) or not value:

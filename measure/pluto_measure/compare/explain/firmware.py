@@ -188,7 +188,7 @@ def acpi(place: Place, scene: Scene) -> Meaning:
     if place.expected.allowed:
         text = f"ACPI {name} is none of the {len(place.expected.allowed)} that are allowed"
         return Meaning(text, cause=_ACPI_CAUSE, hint=hint)
-    text = f"ACPI {name} differs: other vCPUs or devices, another QEMU version or machine type"
+    text = f"the blob ACPI {name} differs: other vCPUs or devices, another QEMU version or machine type"
     return Meaning(text, cause=_ACPI_CAUSE, hint=hint)
 
 

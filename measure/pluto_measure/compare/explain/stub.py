@@ -102,8 +102,8 @@ def _from_outside(actual: LogEvent, scene: Scene) -> Meaning:
     line = scene.known.command_line
     added = "" if line is None else f"{line} {text}".strip()
     certain = any(event.covers(load_options(added)) for event in options)
-    how = "added" if certain else "changed, as it seems by adding"
-    words = f"the host {how} {shown} to the kernel command line (SMBIOS string io.systemd.stub.kernel-cmdline-extra)"
+    how = " added" if certain else ", as it seems, added"
+    words = f"the host{how} {shown} to the kernel command line (SMBIOS string io.systemd.stub.kernel-cmdline-extra)"
     return Meaning(words, SMBIOS_COMMAND_LINE, weight=0)
 
 
