@@ -14,7 +14,7 @@ from pluto_measure.evidence import Envelope, TpmQuote, tpm_extra_data
 from pluto_measure.findings import NotAuthentic
 from pluto_measure.formats import tpm
 from pluto_measure.record import replace
-from pluto_measure.verify import VerifiedTpmQuote, verify_tpm
+from pluto_measure.verify.tpm import VerifiedTpmQuote, verify_tpm
 from simulators.tpm_quotes import (
     AK_ATTRIBUTES,
     AK_USAGE,
@@ -28,10 +28,12 @@ from simulators.tpm_quotes import (
     public_of,
     registers_of,
     sign,
+    tpm_evidence,
 )
 
 KEY = ecc_key()
 GENUINE = Machine(key=KEY).evidence(b"nonce")
+INSIDE = tpm_evidence(GENUINE)
 CHECKS = [
     "tpm.ak_attributes",
     "tpm.ak_scheme",
@@ -51,8 +53,13 @@ def failed(envelope: Envelope) -> list[str]:
     return [finding.id for finding in caught.value.findings if finding.verdict == "fail"]
 
 
+def with_evidence(**changes: object) -> Envelope:
+    """Genuine claims beside other evidence."""
+    return replace(GENUINE, evidence=replace(INSIDE, **changes))
+
+
 def with_quote(**changes: Any) -> Envelope:
-    return replace(GENUINE, quote=replace(GENUINE.quote, **changes))
+    return with_evidence(quote=replace(INSIDE.quote, **changes))
 
 
 def made(
@@ -67,7 +74,7 @@ def made(
     registers = registers_of(Machine().events)
     attest = change(attest_of(public, registers, tpm_extra_data(GENUINE.claims.binding()))).marshal()
     quote = TpmQuote(attest, sign(key, attest, algorithm), registers)
-    return replace(GENUINE, quote=quote, ak_public=public.marshal())
+    return with_evidence(quote=quote, ak_public=public.marshal())
 
 
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)], ids=["ecc", "rsa"])
@@ -88,7 +95,7 @@ def test_only_verification_makes_a_verified_quote() -> None:
 
 @pytest.mark.parametrize("part", ["attest", "signature"])
 def test_every_single_bit_flip_and_truncation_is_refused(part: str) -> None:
-    data: bytes = getattr(GENUINE.quote, part)
+    data: bytes = getattr(INSIDE.quote, part)
     flipped = [data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :] for at in range(len(data)) for bit in range(8)]
     cut = [data[:size] for size in range(len(data))]
     for changed in flipped + cut + [data + b"\0"]:
@@ -97,18 +104,18 @@ def test_every_single_bit_flip_and_truncation_is_refused(part: str) -> None:
 
 
 def test_every_single_bit_flip_of_the_key_is_refused() -> None:
-    data = GENUINE.ak_public
+    data = INSIDE.ak_public
     for at in range(len(data)):
         for bit in range(8):
             changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
             with pytest.raises((FormatError, NotAuthentic)):
-                verify_tpm(replace(GENUINE, ak_public=changed), at=NOW)
+                verify_tpm(with_evidence(ak_public=changed), at=NOW)
 
 
 @pytest.mark.parametrize("bank", ["sha256", "sha384"])
 @pytest.mark.parametrize("register", ["pcr0", "pcr4", "pcr12", "pcr23"])
 def test_a_register_value_that_was_not_quoted_is_refused(bank: str, register: str) -> None:
-    registers = {name: dict(values) for name, values in GENUINE.quote.registers.items()}
+    registers = {name: dict(values) for name, values in INSIDE.quote.registers.items()}
     registers[bank][register] = bytes([registers[bank][register][0] ^ 1]) + registers[bank][register][1:]
     assert failed(with_quote(registers=registers)) == ["tpm.pcr_digest"]
 
@@ -121,7 +128,7 @@ def test_claims_that_were_not_quoted_are_refused(claim: str) -> None:
 
 
 def test_a_signature_by_another_key_is_refused() -> None:
-    assert failed(with_quote(signature=sign(ecc_key(), GENUINE.quote.attest))) == ["tpm.signature"]
+    assert failed(with_quote(signature=sign(ecc_key(), INSIDE.quote.attest))) == ["tpm.signature"]
 
 
 def test_a_quote_that_names_another_signer_is_refused() -> None:
@@ -188,7 +195,7 @@ def test_a_point_off_the_curve_is_refused() -> None:
 
 
 def test_signatures_of_another_kind_than_the_key_are_refused() -> None:
-    attest = GENUINE.quote.attest
+    attest = INSIDE.quote.attest
     signature = sign(rsa.generate_private_key(65537, 2048), attest)
     assert failed(with_quote(signature=signature)) == ["tpm.ak_scheme", "tpm.signature"]
 
@@ -205,7 +212,7 @@ def test_certificates_for_another_key_are_refused() -> None:
         certificate("ak", ecc_key(), "root", root, ca=False, usage=AK_USAGE),
         certificate("root", root, "root", root, ca=True),
     )
-    assert failed(replace(GENUINE, ak_certificates=chain)) == ["tpm.ak_chain"]
+    assert failed(with_evidence(ak_certificates=chain)) == ["tpm.ak_chain"]
 
 
 def test_a_p384_key_is_accepted_like_a_p256_key() -> None:

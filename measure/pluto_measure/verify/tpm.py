@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from datetime import datetime
 from typing import Final
 
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure.errors import VerificationError
-from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, Registers, tpm_extra_data
+from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, Registers, TpmEvidence, tpm_extra_data
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
 from pluto_measure.formats import tpm
 from pluto_measure.verify.chain import chain_root
@@ -62,26 +62,32 @@ class VerifiedTpmQuote:
     ak_digest: bytes  # SHA-256 of TPMT_PUBLIC: which machine this is
     ak_root: bytes | None  # SHA-256 of the root certificate that vouches for the key; None: nobody does
     findings: tuple[Finding, ...]
-    _mint: object = field(repr=False, compare=False)
+    _mint: InitVar[object]  # not kept, so that dataclasses.replace() has none to hand on
 
-    def __post_init__(self) -> None:
-        if self._mint is not _MINT:
+    def __post_init__(self, _mint: object) -> None:
+        if _mint is not _MINT:
             raise TypeError("only verify_tpm() makes a VerifiedTpmQuote")
 
 
 def verify_tpm(envelope: Envelope, *, at: datetime) -> VerifiedTpmQuote:
-    """Verify `envelope` at the time `at`. FormatError for malformed structures, NotAuthentic with all findings."""
-    public = tpm.parse_public(envelope.ak_public)
-    attest = tpm.Attest.parse(envelope.quote.attest)
-    signature = tpm.parse_signature(envelope.quote.signature)
-    root, chain = _check_chain(envelope.ak_certificates, public, at)
+    """Verify `envelope` at the time `at`. FormatError for malformed structures, NotAuthentic with all findings.
+
+    ValueError where the envelope holds other evidence than a TPM's.
+    """
+    evidence = envelope.evidence
+    if not isinstance(evidence, TpmEvidence):
+        raise ValueError(f"evidence of type {envelope.type} is not a TPM's")
+    public = tpm.parse_public(evidence.ak_public)
+    attest = tpm.Attest.parse(evidence.quote.attest)
+    signature = tpm.parse_signature(evidence.quote.signature)
+    root, chain = _check_chain(evidence.ak_certificates, public, at)
     findings = (
         _check_attributes(public),
         _check_scheme(public, signature),
-        _check_signature(public, signature, envelope.quote.attest),
+        _check_signature(public, signature, evidence.quote.attest),
         _check_signer(public, attest),
         _check_selection(attest),
-        _check_digest(attest, signature, envelope.quote.registers),
+        _check_digest(attest, signature, evidence.quote.registers),
         _check_extra_data(attest, envelope.claims),
         chain,
     )
@@ -90,10 +96,10 @@ def verify_tpm(envelope: Envelope, *, at: datetime) -> VerifiedTpmQuote:
     return VerifiedTpmQuote(
         platform=envelope.platform,
         issued_at=envelope.issued_at,
-        registers=envelope.quote.registers,
+        registers=evidence.quote.registers,
         claims=envelope.claims,
-        untrusted_log=envelope.log,
-        ak_digest=hashlib.sha256(envelope.ak_public).digest(),
+        untrusted_log=evidence.log,
+        ak_digest=hashlib.sha256(evidence.ak_public).digest(),
         ak_root=root,
         findings=findings,
         _mint=_MINT,
