@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pluto_measure.command import parser, run
 
 # Each is a module of pluto_measure.commands. Only the one that is called is imported: some need much, most need little.
-_COMMANDS = ("predict", "mrtd", "replay", "diff", "events", "acpi", "verify", "inspect")
+_COMMANDS = ("predict", "mrtd", "replay", "diff", "events", "acpi", "verify", "policy", "collateral", "inspect")
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:

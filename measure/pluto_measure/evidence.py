@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -40,6 +40,8 @@ __all__ = [
     "Claims",
     "Envelope",
     "Registers",
+    "TdxEvidence",
+    "TpmEvidence",
     "TpmQuote",
     "binding",
     "format_time",
@@ -50,6 +52,7 @@ __all__ = [
 
 Registers = Mapping[str, Mapping[str, bytes]]  # bank ("sha256") to register ("pcr4") to value
 ENVELOPE_LIMIT: Final = 4 * 1024 * 1024  # bytes of JSON; a genuine one is about 100 KiB
+_MOST_MEMBERS: Final = 4096  # a genuine one has less than a hundred
 
 
 @record
@@ -92,40 +95,93 @@ class Claims:
 
 
 @record
+class TpmEvidence:
+    """Evidence of type `tpm`: a quote, the key that signed it and who vouches for the key, and the TCG event log."""
+
+    quote: TpmQuote
+    ak_public: bytes  # TPMT_PUBLIC
+    ak_certificates: tuple[bytes, ...]  # DER, the key's own first
+    log: bytes  # as the kernel shows it
+
+    @classmethod
+    def parse(cls, evidence: Fields, logs: Fields) -> Self:
+        certificates = evidence.take("akCertificates", list)
+        if len(certificates) > 8:
+            raise FormatError("evidence", f"{len(certificates)} certificates are more than 8")
+        return cls(
+            quote=_quote(evidence.sub("tpmQuote")),
+            ak_public=_unbase64(evidence.take("akPublic", str), "akPublic"),
+            ak_certificates=tuple(_unbase64(item, "akCertificates[]") for item in certificates),
+            log=_unbase64(logs.take("tpm", str), "logs.tpm"),
+        )
+
+    def to_json(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The members `evidence` and `logs`."""
+        registers = {
+            bank: {name: value.hex() for name, value in values.items()} for bank, values in self.quote.registers.items()
+        }
+        quote = {"attest": _base64(self.quote.attest), "signature": _base64(self.quote.signature)}
+        evidence: dict[str, object] = {
+            "tpmQuote": {**quote, "registers": registers},
+            "akPublic": _base64(self.ak_public),
+            "akCertificates": [_base64(item) for item in self.ak_certificates],
+        }
+        return evidence, {"tpm": _base64(self.log)}
+
+
+@record
+class TdxEvidence:
+    """Evidence of type `tdx`: a quote, raw, and the CC event log."""
+
+    quote: bytes
+    log: bytes  # the area that the table CCEL points to, as the kernel shows it
+
+    @classmethod
+    def parse(cls, evidence: Fields, logs: Fields) -> Self:
+        return cls(
+            quote=_unbase64(evidence.take("tdQuote", str), "tdQuote"),
+            log=_unbase64(logs.take("ccel", str), "logs.ccel"),
+        )
+
+    def to_json(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The members `evidence` and `logs`."""
+        return {"tdQuote": _base64(self.quote)}, {"ccel": _base64(self.log)}
+
+
+@record
 class Envelope:
-    """One piece of TPM evidence with all that is needed to judge it. Parsed, not verified."""
+    """One piece of evidence with all that is needed to judge it. Parsed, not verified."""
 
     platform: str
     epoch: int
     issued_at: datetime  # the machine's word; the nonce is what proves freshness
-    quote: TpmQuote
-    ak_public: bytes  # TPMT_PUBLIC
-    ak_certificates: tuple[bytes, ...]  # DER, the key's own first
-    log: bytes  # the TCG event log as the kernel shows it
+    evidence: TpmEvidence | TdxEvidence
     claims: Claims
+
+    @property
+    def type(self) -> str:
+        """The kind of evidence, as policies name it."""
+        return "tpm" if isinstance(self.evidence, TpmEvidence) else "tdx"
 
     @classmethod
     def parse(cls, text: bytes | str) -> Self:
         """Parse the envelope's JSON. FormatError for anything unknown, missing or of the wrong kind."""
+        commas = text.count(b",") if isinstance(text, bytes) else text.count(",")
+        if commas > _MOST_MEMBERS:  # before JSON makes a value of each
+            raise FormatError("evidence", f"has more than {_MOST_MEMBERS} members")
         top = Fields(loads(text, what="evidence", limit=ENVELOPE_LIMIT), what="evidence")
-        if (kind := top.take("type", str)) != "tpm":
+        if (kind := top.take("type", str)) not in _TYPES:
             raise FormatError("evidence", f"type {kind!r} is not known")
         if (version := top.take("version", int)) != VERSION:
             raise FormatError("evidence", f"version {version} is not known")
         freshness, evidence, logs = top.sub("freshness"), top.sub("evidence"), top.sub("logs")
         if (epoch := freshness.take("epoch", int)) < 0:
             raise FormatError("evidence.freshness", f"epoch {epoch} is negative")
-        certificates = evidence.take("akCertificates", list)
-        if len(certificates) > 8:
-            raise FormatError("evidence", f"{len(certificates)} certificates are more than 8")
         envelope = cls(
             platform=_label(top.take("platform", str)),
             epoch=epoch,
             issued_at=parse_time(freshness.take("issuedAt", str), what="issuedAt"),
-            quote=_quote(evidence.sub("tpmQuote")),
-            ak_public=_unbase64(evidence.take("akPublic", str), "akPublic"),
-            ak_certificates=tuple(_unbase64(item, "akCertificates[]") for item in certificates),
-            log=_unbase64(logs.take("tpm", str), "logs.tpm"),
+            evidence=_TYPES[kind](evidence, logs),
             claims=Claims.parse(top.sub("claims")),
         )
         for fields in (top, freshness, evidence, logs):
@@ -133,29 +189,25 @@ class Envelope:
         return envelope
 
     def to_json(self) -> dict[str, object]:
-        registers = {
-            bank: {name: value.hex() for name, value in values.items()} for bank, values in self.quote.registers.items()
-        }
+        evidence, logs = self.evidence.to_json()
         return {
-            "type": "tpm",
+            "type": self.type,
             "version": VERSION,
             "platform": self.platform,
             "freshness": {"epoch": self.epoch, "issuedAt": format_time(self.issued_at)},
-            "evidence": {
-                "tpmQuote": {
-                    "attest": _base64(self.quote.attest),
-                    "signature": _base64(self.quote.signature),
-                    "registers": registers,
-                },
-                "akPublic": _base64(self.ak_public),
-                "akCertificates": [_base64(item) for item in self.ak_certificates],
-            },
-            "logs": {"tpm": _base64(self.log)},
+            "evidence": evidence,
+            "logs": logs,
             "claims": self.claims.to_json(),
         }
 
     def to_text(self) -> str:
         return pretty(self.to_json())
+
+
+_TYPES: Final[Mapping[str, Callable[[Fields, Fields], TpmEvidence | TdxEvidence]]] = {
+    "tpm": TpmEvidence.parse,
+    "tdx": TdxEvidence.parse,
+}
 
 
 def parse_time(text: str, *, what: str) -> datetime:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pluto_measure.compare.difference import Difference, differences
-from pluto_measure.compare.explain import Known
 from pluto_measure.event_text import describe
-from pluto_measure.evidence import BANKS, REGISTERS, Registers
+from pluto_measure.evidence import Registers
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent, type_name
 from pluto_measure.measurements import Profile
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.replay import covers_banks, replay
+from pluto_measure.predict.media import MEDIA, Medium
+from pluto_measure.replay import replay
 from pluto_measure.rules import RegisterRule
+
+if TYPE_CHECKING:
+    from pluto_measure.compare.difference import Difference
 
 # What a firmware measures of itself, its settings and its boot order: all that a register may hold whose values are
 # not predicted (rule `replay`). No code that was loaded from a disk or a device is among them.
@@ -50,40 +52,56 @@ _OWN_TYPES: Final = frozenset(
 Replayed = dict[str, dict[str, bytes]]
 
 
-def compare(profile: Profile, registers: Registers, log: EventLog) -> tuple[Finding, ...]:
-    """Every check of `registers` and `log` against `profile`. `registers` come from a verified quote."""
-    banks = judge(
+def compare(profile: Profile, registers: Registers, log: EventLog | None) -> tuple[Finding, ...]:
+    """Every check of `registers` and `log` against `profile`. `registers` come from a verified quote.
+
+    Without a log the registers alone are compared: what needs the log refuses.
+    """
+    medium = MEDIA[profile.platform]
+    given = _log(medium, log)
+    if log is None or given.verdict == "fail":
+        # Nothing of such a log can be compared; the registers still can, and rules that need the log refuse.
+        alone = (_register(medium, name, profile.registers.get(name), registers, {}) for name in medium.all)
+        return (given, *alone)
+    return (given, *_with_log(medium, profile, registers, log))
+
+
+def _log(medium: Medium, log: EventLog | None) -> Finding:
+    if log is None:
+        return Finding("log.given", "warning", "there is no event log, so a difference cannot be traced to an event")
+    kind = "cc" if medium.is_tdx else "tpm"
+    return judge(
         "log.banks",
-        log.kind == "tpm" and covers_banks(log),
+        log.kind == kind and set(medium.banks) <= set(log.algorithms),
         "the log has digests for every bank that was quoted",
-        otherwise="the log is not a TPM log with digests for every bank that was quoted",
-        expected=" ".join(BANKS),
+        otherwise=f"the log is not a {kind.upper()} log with digests for every bank that was quoted",
+        expected=" ".join(medium.banks),
         actual=f"{log.kind}: {' '.join(log.algorithms)}",
     )
-    if banks.verdict == "fail":
-        # Nothing of such a log can be compared; the registers still can, and rules that need the log refuse.
-        return (banks, *(_register(name, profile.registers.get(name), registers, {}) for name in REGISTERS))
-    return (banks, *_with_log(profile, registers, log))
 
 
-def _with_log(profile: Profile, registers: Registers, log: EventLog) -> Iterator[Finding]:
-    replayed, meanings = replay(log), _meanings(profile, log)
-    for name in REGISTERS:
+def _with_log(medium: Medium, profile: Profile, registers: Registers, log: EventLog) -> Iterator[Finding]:
+    replayed, meanings = replay(log), _meanings(medium, profile, log)
+    for name in medium.all:
         rule = profile.registers.get(name)
-        yield _register(name, rule, registers, replayed)
+        yield _register(medium, name, rule, registers, replayed)
         actual = [event for event in log.events if _extends(log, event, name)]
         expected = [event for event in profile.events if event.register == name]
         if not (actual or expected):
             continue
-        yield _replay(name, registers, replayed, as_predicted=name not in meanings)
-        yield _events(name, rule, expected, actual, meanings.get(name))
+        yield _replay(medium, name, registers, replayed, as_predicted=name not in meanings)
+        yield _events(medium, name, rule, expected, actual, meanings.get(name))
 
 
-def _meanings(profile: Profile, log: EventLog) -> Mapping[str, Difference]:
+def _meanings(medium: Medium, profile: Profile, log: EventLog) -> Mapping[str, Difference]:
     """What differences mean, in words. They explain a refusal; `_events` decides it."""
     choices = [choice for event in profile.events for choice in (event.digests, *event.allowed) if choice]
-    if not all(set(BANKS) <= set(choice) for choice in choices):
+    if not all(set(medium.banks) <= set(choice) for choice in choices):
         return {}
+    # Imported here: without a log there is nothing to explain, and the explanations are many modules.
+    from pluto_measure.compare.difference import differences
+    from pluto_measure.compare.explain import Known
+
     found = differences(profile.events, log, profile.logged, known=Known.of(profile.inputs))
     return {difference.register: difference for difference in found}
 
@@ -92,15 +110,17 @@ def _extends(log: EventLog, event: LogEvent, name: str) -> bool:
     return event.type != EventType.EV_NO_ACTION and log.register(event) == name
 
 
-def _register(name: str, rule: RegisterRule | None, registers: Registers, replayed: Replayed) -> Finding:
-    check, actual = f"register.{name}", _spell(registers, name)
+def _register(
+    medium: Medium, name: str, rule: RegisterRule | None, registers: Registers, replayed: Replayed
+) -> Finding:
+    check, actual = f"register.{name}", _spell(medium, registers, name)
     if rule is None:
         return Finding(check, "fail", "the reference says nothing of this register", None, actual)
     if rule.match == "any":
         return Finding(check, "warning", "the reference accepts any value", "any", actual)
-    allowed = {bank: rule.accepted(name, bank, replayed) or () for bank in BANKS}
-    if rule.values:  # one value has digests in both banks, and both must be of the same value
-        holds = any(all(value.get(bank) == registers[bank][name] for bank in BANKS) for value in rule.values)
+    allowed = {bank: rule.accepted(name, bank, replayed) or () for bank in medium.banks}
+    if rule.values:  # one value has digests in every bank, and all must be of the same value
+        holds = any(all(value.get(bank) == registers[bank][name] for bank in medium.banks) for value in rule.values)
     else:
         holds = all(registers[bank][name] in values for bank, values in allowed.items())
     return judge(
@@ -113,25 +133,26 @@ def _register(name: str, rule: RegisterRule | None, registers: Registers, replay
     )
 
 
-def _spell(registers: Registers, name: str) -> str:
-    return " | ".join(f"{bank}:{registers[bank][name].hex()}" for bank in BANKS)
+def _spell(medium: Medium, registers: Registers, name: str) -> str:
+    return " | ".join(f"{bank}:{registers[bank][name].hex()}" for bank in medium.banks)
 
 
-def _replay(name: str, registers: Registers, replayed: Replayed, *, as_predicted: bool) -> Finding:
+def _replay(medium: Medium, name: str, registers: Registers, replayed: Replayed, *, as_predicted: bool) -> Finding:
     otherwise = "the log's events do not give the quoted value: the log was altered or is not of this boot"
     if as_predicted:
         otherwise += ", or something was measured after the log's end"
     return judge(
         f"log.replay.{name}",
-        all(replayed[bank][name] == registers[bank][name] for bank in BANKS),
+        all(replayed[bank][name] == registers[bank][name] for bank in medium.banks),
         "the log's events give the quoted value",
         otherwise=otherwise,
-        expected=_spell(registers, name),
-        actual=_spell(replayed, name),
+        expected=_spell(medium, registers, name),
+        actual=_spell(medium, replayed, name),
     )
 
 
 def _events(
+    medium: Medium,
     name: str,
     rule: RegisterRule | None,
     expected: Sequence[ExpectedEvent],
@@ -144,7 +165,7 @@ def _events(
     if rule is not None and rule.match == "replay" and not expected:
         return _own_events(check, actual)
     for index, (wanted, found) in enumerate(zip_longest(expected, actual)):
-        if wanted is None or found is None or not _same(wanted, found):
+        if wanted is None or found is None or not _same(medium, wanted, found):
             text = f"event {index} of {name} differs from the predicted log"
             if meaning is not None:
                 wanted, found = meaning.expected, meaning.actual
@@ -152,6 +173,14 @@ def _events(
                 text += f" [host attack: {meaning.attack}]" if meaning.attack else ""
             return Finding(check, "fail", text, _spell_expected(wanted), _spell_actual(found))
     return Finding(check, "pass", f"all {len(expected)} events are the predicted ones")
+
+
+def first_difference(profile: Profile, log: EventLog | None) -> Difference | None:
+    """The first event of the log that is not the predicted one, explained; None where there is none, or no log."""
+    medium = MEDIA[profile.platform]
+    if log is None or _log(medium, log).verdict == "fail":
+        return None
+    return next(iter(_meanings(medium, profile, log).values()), None)
 
 
 def _own_events(check: str, actual: Sequence[LogEvent]) -> Finding:
@@ -162,8 +191,8 @@ def _own_events(check: str, actual: Sequence[LogEvent]) -> Finding:
     return Finding(check, "pass", f"all {len(actual)} events are of kinds that a firmware measures of itself")
 
 
-def _same(expected: ExpectedEvent, actual: LogEvent) -> bool:
-    return expected.type == actual.type and expected.permits(actual.digests, BANKS)
+def _same(medium: Medium, expected: ExpectedEvent, actual: LogEvent) -> bool:
+    return expected.type == actual.type and expected.permits(actual.digests, medium.banks)
 
 
 def _spell_expected(event: ExpectedEvent | None) -> str:
@@ -182,4 +211,5 @@ def _spell_actual(event: LogEvent | None) -> str:
 
 
 def _spell_digests(digests: Mapping[str, bytes]) -> str:
-    return " ".join(f"{bank}:{digests[bank].hex()}" for bank in BANKS[:1] if bank in digests)
+    """The first bank's is enough for people; a trust domain has no other than SHA-384."""
+    return next((f"{bank}:{digests[bank].hex()}" for bank in ("sha256", "sha384") if bank in digests), "")

@@ -126,11 +126,3 @@ def ima_boot_aggregate(registers: Mapping[str, bytes], bank: str) -> bytes:
 def registers_json(registers: Registers) -> dict[str, dict[str, str]]:
     """The same in hex."""
     return {bank: {name: value.hex() for name, value in values.items()} for bank, values in registers.items()}
-
-
-def covers_banks(log: EventLog) -> bool:
-    """Whether the log holds digests for every bank that is predicted."""
-    # Imported here: replaying a log needs nothing of the predictions, and their package loads all of itself.
-    from pluto_measure.predict.events import BANKS
-
-    return set(BANKS) <= set(log.algorithms)

@@ -137,8 +137,9 @@ def test_evidence_for_another_nonce_is_refused() -> None:
 def test_evidence_with_a_foreign_signature_is_not_authentic() -> None:
     machine = tpm_quotes.Machine()
     envelope = machine.evidence(NONCE)
-    other = tpm_quotes.sign(tpm_quotes.ecc_key(), envelope.quote.attest)
-    forged = replace(envelope, quote=replace(envelope.quote, signature=other))
+    inside = tpm_quotes.tpm_evidence(envelope)
+    other = tpm_quotes.sign(tpm_quotes.ecc_key(), inside.quote.attest)
+    forged = replace(envelope, evidence=replace(inside, quote=replace(inside.quote, signature=other)))
     policy = local_policy(config_digest=EMPTY_CONFIG, allow_debug=False)
     seen = Seen(forged.to_text().encode(), machine.outer_key_digest)
     with pytest.raises(NotAuthenticError, match=r"tpm\.signature") as caught:

@@ -24,6 +24,7 @@ from pluto_measure.predict import predict
 from pluto_measure.predict import stub as stubs
 from pluto_measure.predict.events import BANKS
 from pluto_measure.replay import replay
+from simulators.tpm_quotes import tpm_evidence
 
 REGISTERS = ("pcr4", "pcr9", "pcr11", "pcr12")
 # A cpio archive without files, whose size is no multiple of four.
@@ -42,7 +43,7 @@ def load(major: int) -> Stub:
 
 def assert_as_predicted(envelope: Envelope, dist: Dist, boot: str) -> None:
     """Type and digests of each event, and that the log leads to the quoted registers."""
-    log = eventlog.parse(envelope.log)
+    log = eventlog.parse(envelope.evidence.log)
     expected = predict(dist.launch, Machine(boot=boot).platform(Digests.of(dist.firmware.read_bytes())))
     registers = replay(log)
     for register in REGISTERS:
@@ -52,12 +53,12 @@ def assert_as_predicted(envelope: Envelope, dist: Dist, boot: str) -> None:
         pairs = zip(seen, wanted, strict=True)
         assert [want.role for see, want in pairs if not want.permits(see.digests, BANKS)] == [], register
         for bank in BANKS:
-            assert registers[bank][register] == envelope.quote.registers[bank][register]
+            assert registers[bank][register] == tpm_evidence(envelope).quote.registers[bank][register]
 
 
 def initrd_is_predicted(envelope: Envelope, dist: Dist) -> bool:
     """Whether the initrd that the kernel measured is the one without a boot secret."""
-    log = eventlog.parse(envelope.log)
+    log = eventlog.parse(envelope.evidence.log)
     (event,) = [event for event in log.events if log.register(event) == "pcr9" and b"Linux initrd" in event.data]
     assert dist.launch.handed_initrd is not None
     return all(event.digests[bank] == dist.launch.handed_initrd[bank] for bank in BANKS)
@@ -65,7 +66,7 @@ def initrd_is_predicted(envelope: Envelope, dist: Dist) -> bool:
 
 def smbios_events(envelope: Envelope) -> list[tuple[str, bytes]]:
     """What the stub says that it measured of SMBIOS: description and SHA-384 digest."""
-    log = eventlog.parse(envelope.log)
+    log = eventlog.parse(envelope.evidence.log)
     tags = [event for event in log.events if log.register(event) == "pcr1" and event.type == 6]
     # EFI_TCG2_TAGGED_EVENT: u32 tag, u32 size, text in UTF-16 with its NUL
     return [(event.data[8:].decode("utf-16-le").rstrip("\0"), event.digests["sha384"]) for event in tags]

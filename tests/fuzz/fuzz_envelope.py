@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pluto_measure.errors import FormatError
-from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmQuote
+from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TdxEvidence, TpmEvidence, TpmQuote
 
 _REGISTERS = {bank: {name: bytes(32 if bank == "sha256" else 48) for name in REGISTERS} for bank in BANKS}
 _CLAIMS = Claims("node", b"nonce", b"\1" * 32, b"\2" * 32, b"\3" * 32)
 _QUOTE = TpmQuote(b"attest", b"signature", _REGISTERS)
-_SEED = Envelope(
-    "qemu-vtpm", 0, datetime(2026, 11, 20, tzinfo=UTC), _QUOTE, b"public", (b"certificate",), b"log", _CLAIMS
+_TIME = datetime(2026, 11, 20, tzinfo=UTC)
+_SEEDS = (
+    Envelope("qemu-vtpm", 0, _TIME, TpmEvidence(_QUOTE, b"public", (b"certificate",), b"log"), _CLAIMS),
+    Envelope("qemu-tdx", 0, _TIME, TdxEvidence(b"quote", b"log"), _CLAIMS),
 )
 
 
@@ -24,4 +26,4 @@ def target(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    return [_SEED.to_text().encode()]
+    return [seed.to_text().encode() for seed in _SEEDS]

@@ -21,7 +21,7 @@ BUILD: Final = HERE.parents[1] / "build/peers"
 TIMEOUT: Final = 120.0
 # What each is prepared from.
 INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "go": ("go.mod", "go.sum", "main.go"),
+    "go": ("go.mod", "go.sum", "main.go", "verdicts.go"),
     "rust": ("Cargo.toml", "crates.lock", "mosaik.sha256", "src/main.rs"),
     "python": ("requirements.txt",),
 }
@@ -63,8 +63,29 @@ class Log:
         return {**shown, "registers": registers}
 
 
-def go(command: str, cases: Iterable[Log], runs: int = 0) -> list[dict[str, Any]]:
-    """go-eventlog and go-tdx-guest: events, replay, state, quote, time. An answer for each case, perhaps an "error"."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A quote and its collateral (the common JSON), both in files, to be judged at a time (seconds).
+
+    `root`: the DER of a root to trust in place of Intel's.
+    """
+
+    quote: Path
+    collateral: Path
+    at: int
+    root: bytes = b""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "path": str(self.quote), "collateral": str(self.collateral), "at": self.at, "root": self.root.hex(),
+        }  # fmt: skip
+
+
+def go(command: str, cases: Iterable[Log | Case], runs: int = 0) -> list[dict[str, Any]]:
+    """go-eventlog and go-tdx-guest: events, replay, state, quote, time; verdict and time-verdict of a Case.
+
+    An answer for each case, perhaps an "error".
+    """
     need("go")
     request = {"command": command, "cases": [case.to_json() for case in cases], "runs": runs}
     answers: list[dict[str, Any]] = json.loads(_run([BUILD / "bin/peer-go"], text=json.dumps(request)))
@@ -78,7 +99,7 @@ def rust(*words: str | Path | int) -> list[list[str]]:
 
 
 def python(*words: str | Path | int) -> Any:
-    """virt-firmware and cctrusted-base: one JSON value (python/peer.py says which)."""
+    """virt-firmware, cctrusted-base and dcap-qvl: one JSON value (python/peer.py says which)."""
     need("python")
     environment = {**os.environ, "PYTHONPATH": str(BUILD / "python")}
     program = [sys.executable, "-B", HERE / "python/peer.py", *words]

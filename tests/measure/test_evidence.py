@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import PURPOSES, Envelope, binding, format_time, parse_nonce, parse_time, tpm_extra_data
-from simulators.tpm_quotes import Machine
+from simulators.tpm_quotes import Machine, tpm_evidence
+from simulators.trust_domains import TrustDomain
 
 ENVELOPE = Machine().evidence(b"nonce")
 DOCUMENT: dict[str, Any] = json.loads(ENVELOPE.to_text())
+TDX_ENVELOPE = TrustDomain().envelope(b"nonce")
+TDX_DOCUMENT: dict[str, Any] = json.loads(TDX_ENVELOPE.to_text())
 
 
 def test_the_binding_is_sha512_over_tag_purpose_and_length_prefixed_fields() -> None:
@@ -58,8 +61,10 @@ def test_a_binding_with_a_wrong_number_of_fields_is_refused(purpose: str) -> Non
             binding(purpose, [b"x"] * count)
 
 
-def test_an_envelope_that_we_write_parses_back() -> None:
-    assert Envelope.parse(ENVELOPE.to_text()) == ENVELOPE
+@pytest.mark.parametrize("envelope", [ENVELOPE, TDX_ENVELOPE], ids=["tpm", "tdx"])
+def test_an_envelope_that_we_write_parses_back(envelope: Envelope) -> None:
+    assert Envelope.parse(envelope.to_text()) == envelope
+    assert Envelope.parse(envelope.to_text()).type == envelope.to_json()["type"]
 
 
 def _paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -68,8 +73,8 @@ def _paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return []
 
 
-def _changed(path: tuple[Any, ...], change: Any) -> str:
-    document = copy.deepcopy(DOCUMENT)
+def _changed(path: tuple[Any, ...], change: Any, of: dict[str, Any] = DOCUMENT) -> str:
+    document = copy.deepcopy(of)
     parent = document
     for key in path[:-1]:
         parent = parent[key]
@@ -109,7 +114,8 @@ def test_an_unknown_member_is_refused(path: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("type",), "tdx", "type 'tdx' is not known"),
+        (("type",), "sev", "type 'sev' is not known"),
+        (("type",), "tdx", "tdQuote is missing"),
         (("version",), 2, "version 2 is not known"),
         (("platform",), "", "must be a name"),
         (("platform",), "a\nb", "must be a name"),
@@ -147,7 +153,7 @@ def test_an_envelope_beyond_the_limit_is_refused() -> None:
 
 
 def test_base64_of_the_log_is_what_the_kernel_gave() -> None:
-    assert base64.b64decode(DOCUMENT["logs"]["tpm"]) == ENVELOPE.log
+    assert base64.b64decode(DOCUMENT["logs"]["tpm"]) == tpm_evidence(ENVELOPE).log
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,13 +168,53 @@ def test_a_nonce_has_one_to_64_bytes() -> None:
     assert parse_nonce("ff" * 64) == b"\xff" * 64
 
 
-def test_the_schema_accepts_what_we_write_and_refuses_what_we_refuse() -> None:
-    schema = json.loads(resources.files("pluto_measure").joinpath("schemas/evidence.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    validator.validate(DOCUMENT)
-    for path in PATHS:
-        missing = json.loads(_changed(path, lambda parent, key: parent.pop(key)))
-        unknown = json.loads(_changed(path, lambda parent, _: parent.update(more=1)))
-        other = json.loads(_changed(path, lambda parent, key: parent.update({key: None})))
+TDX_PATHS = _paths(TDX_DOCUMENT)
+
+
+def test_a_trust_domains_envelope_has_its_quote_and_its_log() -> None:
+    domain = TrustDomain()
+    assert base64.b64decode(TDX_DOCUMENT["evidence"]["tdQuote"]) == domain.quote(b"nonce")
+    assert base64.b64decode(TDX_DOCUMENT["logs"]["ccel"]) == domain.log_bytes()
+    assert set(TDX_DOCUMENT["evidence"]) == {"tdQuote"}
+    assert TDX_DOCUMENT.keys() == DOCUMENT.keys()
+
+
+@pytest.mark.parametrize("path", TDX_PATHS, ids=lambda path: ".".join(path))
+def test_a_trust_domains_envelope_is_read_as_strictly(path: tuple[Any, ...]) -> None:
+    wrong = [
+        _changed(path, lambda parent, key: parent.pop(key), TDX_DOCUMENT),
+        _changed(path, lambda parent, _: parent.update(more=1), TDX_DOCUMENT),
+        *(
+            _changed(path, lambda parent, key, v=v: parent.update({key: v}), TDX_DOCUMENT)
+            for v in (None, 1.5, [1], "~")
+        ),
+    ]
+    for text in wrong:
+        with pytest.raises(FormatError):
+            Envelope.parse(text)
+
+
+def test_what_belongs_to_the_other_type_is_refused() -> None:
+    for name in ("evidence", "logs"):
+        for of, other in ((DOCUMENT, TDX_DOCUMENT), (TDX_DOCUMENT, DOCUMENT)):
+            mixed = {**copy.deepcopy(of), name: {**of[name], **other[name]}}
+            with pytest.raises(FormatError, match="unknown member"):
+                Envelope.parse(json.dumps(mixed))
+            assert not schema().is_valid(mixed)
+
+
+def schema() -> jsonschema.Draft202012Validator:
+    found = json.loads(resources.files("pluto_measure").joinpath("schemas/evidence.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
+@pytest.mark.parametrize("of", [DOCUMENT, TDX_DOCUMENT], ids=["tpm", "tdx"])
+def test_the_schema_accepts_what_we_write_and_refuses_what_we_refuse(of: dict[str, Any]) -> None:
+    validator = schema()
+    validator.validate(of)
+    for path in _paths(of):
+        missing = json.loads(_changed(path, lambda parent, key: parent.pop(key), of))
+        unknown = json.loads(_changed(path, lambda parent, _: parent.update(more=1), of))
+        other = json.loads(_changed(path, lambda parent, key: parent.update({key: None}), of))
         assert not any(validator.is_valid(document) for document in (missing, unknown, other)), path

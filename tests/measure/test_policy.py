@@ -54,6 +54,7 @@ def test_an_unknown_key_is_refused(key: str) -> None:
         ('platforms = ["qemu-vtpm", "qemu-vtpm"]', "twice"),
         ("platforms = [1]", "which is not one of"),
         ('evidenceTypes = ["token"]', "which is not one of"),
+        ('evidenceTypes = ["tdx"]', "td is missing"),
         ("insecure_software_tpm = 1", "must be bool"),
         ('insecure_software_tpm = "any"', "must be bool"),
         ('akTrust = "any"', "must be list"),
@@ -61,8 +62,14 @@ def test_an_unknown_key_is_refused(key: str) -> None:
         ('akTrust = ["AB"]', "64 lower-case hex digits"),
         ("machines = []", "not empty"),
         ('machines = "all"', "not empty"),
+        ("machines = [1]", "must hold text"),
+        ('machines = ["ab"]', "64 lower-case hex digits"),
+        ('machines = ["serial:00"]', "whose kind is not one of ppid, platformInstance"),
+        (f'machines = ["ppid:{"AB" * 16}"]', "32 lower-case hex digits"),
+        (f'machines = ["platformInstance:{"ab" * 15}"]', "32 lower-case hex digits"),
         ("allowDebug = 0", "must be bool"),
         ("maxEvidenceAge = -1", "out of range"),
+        (f"maxEvidenceAge = {10**30}", "out of range"),
         ("maxEvidenceAge = true", "must be int or str"),
         ('maxEvidenceAge = "600"', "must be"),
         ('clockSkew = "any"', "must be int"),
@@ -89,4 +96,16 @@ def test_any_and_a_value_are_both_spelled_out() -> None:
     text = re.sub(r"^outerKeyDigest = .*$", 'outerKeyDigest = "any"', text, flags=re.MULTILINE)
     policy = Policy.parse(text)
     assert (policy.max_evidence_age, policy.outer_key_digest) == ("any", "any")
-    assert (policy.machines, policy.config_digest) == ((b"\xcd" * 32,), b"\xef" * 32)
+    assert (policy.machines, policy.config_digest) == (("cd" * 32,), b"\xef" * 32)
+
+
+def test_machines_are_named_by_key_ppid_or_platform_instance() -> None:
+    names = ("cd" * 32, "ppid:" + "01" * 16, "platformInstance:" + "02" * 16)
+    text = re.sub(r"^machines = .*$", f"machines = {list(names)}", TEXT, flags=re.MULTILINE)
+    assert Policy.parse(text).machines == names
+
+
+@pytest.mark.parametrize("table", ["[td]", "[tcb]"])
+def test_rules_for_quotes_stand_only_where_quotes_are_accepted(table: str) -> None:
+    with pytest.raises(FormatError, match="which evidenceTypes does not name"):
+        Policy.parse(TEXT + table + "\n")

@@ -74,6 +74,15 @@ def test_foreign_code_may_not_hide_in_a_register_that_replays(index: int, kind: 
     assert refused(findings) == [f"log.events.pcr{index}"]
 
 
+def test_words_tell_a_replayed_register_from_a_known_one() -> None:
+    texts = {finding.id: finding.text for finding in against(BOOT)}
+    assert (texts["register.pcr0"], texts["register.pcr11"]) == ("what the log replays to", "the reference value")
+    other = tuple((i, k, b"other" + d) for i, k, d in BOOT)
+    texts = {finding.id: finding.text for finding in against(other, log=log_of(BOOT))}
+    assert texts["register.pcr0"] == "not what the log replays to"
+    assert texts["register.pcr11"] == "not the reference value"
+
+
 def test_a_log_that_does_not_replay_to_pcr0_is_refused() -> None:
     other = tuple((i, k, b"other firmware") if d == b"firmware 1" else (i, k, d) for i, k, d in BOOT)
     assert refused(against(other, log=log_of(BOOT))) == ["register.pcr0", "log.replay.pcr0", "register.pcr10"]

@@ -19,7 +19,6 @@ from pluto_measure.formats import eventlog, logs
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.replay import (
-    covers_banks,
     extend,
     ima_boot_aggregate,
     initial,
@@ -239,8 +238,3 @@ def test_the_boot_aggregate_is_one_ima_event_over_pcr_0_to_9() -> None:
 
 def test_registers_in_json_are_hex_by_bank() -> None:
     assert registers_json({"sha384": {"rtmr3": b"\1\xff"}}) == {"sha384": {"rtmr3": "01ff"}}
-
-
-def test_only_a_log_with_both_banks_covers_what_is_predicted() -> None:
-    assert covers_banks(log_of([]))
-    assert not covers_banks(EventLog("tpm", ("sha1", "sha256"), ()))

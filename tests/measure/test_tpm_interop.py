@@ -14,14 +14,14 @@ import pytest
 
 from pluto_measure.appraise import verify_evidence
 from pluto_measure.digests import ALGORITHMS
-from pluto_measure.evidence import BANKS, Claims, Envelope, tpm_extra_data
+from pluto_measure.evidence import BANKS, Claims, Envelope, TpmEvidence, tpm_extra_data
 from pluto_measure.formats import tpm
 from pluto_measure.rules import RegisterRule
-from pluto_measure.verify import verify_tpm
+from pluto_measure.verify.tpm import verify_tpm
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
 from simulators import policies
 from simulators.software_tpm import swtpm
-from simulators.tpm_quotes import BOOT, NOW, Event, log_of, reference_of
+from simulators.tpm_quotes import BOOT, NOW, Event, log_of, reference_of, tpm_evidence
 
 pytestmark = pytest.mark.interop
 
@@ -62,14 +62,15 @@ def extend(transport: DescriptorTransport, event: Event) -> None:
 def evidence(transport: DescriptorTransport) -> Envelope:
     device = Tpm(transport, sleep=time.sleep)
     quote = device.quote(tpm_extra_data(CLAIMS.binding()))
-    return Envelope("qemu-vtpm", 0, NOW, quote, device.public(), (), log_of(BOOT), CLAIMS)
+    return Envelope("qemu-vtpm", 0, NOW, TpmEvidence(quote, device.public(), (), log_of(BOOT)), CLAIMS)
 
 
 def test_structures_of_swtpm_are_read_and_written_byte_for_byte(transport: DescriptorTransport) -> None:
     envelope = evidence(transport)
-    assert tpm.Attest.parse(envelope.quote.attest).marshal() == envelope.quote.attest
-    assert tpm.parse_signature(envelope.quote.signature).marshal() == envelope.quote.signature
-    assert tpm.parse_public(envelope.ak_public).marshal() == envelope.ak_public
+    inside = tpm_evidence(envelope)
+    assert tpm.Attest.parse(inside.quote.attest).marshal() == inside.quote.attest
+    assert tpm.parse_signature(inside.quote.signature).marshal() == inside.quote.signature
+    assert tpm.parse_public(inside.ak_public).marshal() == inside.ak_public
     verify_tpm(envelope, at=NOW)
 
 

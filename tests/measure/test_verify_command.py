@@ -110,10 +110,10 @@ def test_a_wrong_argument_ends_with_two(
     assert change[0] in capsys.readouterr().err or change[0] == "--policy"
 
 
-def test_a_file_beyond_the_limit_ends_with_two(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_beyond_the_limit_ends_with_three(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     Path(files["policy"]).write_bytes(b"#" * (1024 * 1024 + 1))
-    assert run(*arguments(files)) == 2
-    assert "longer than" in capsys.readouterr().err
+    assert run(*arguments(files)) == 3
+    assert "larger than" in capsys.readouterr().err
 
 
 def certificate(tmp_path: Path) -> tuple[Path, str]:

@@ -173,7 +173,7 @@ def check_evidence_from_the_helper_is_bound_to_typed_claims(directory: Path) -> 
         status, document = server.get("/v1/evidence?nonce=" + "ab" * 64)
     envelope = Envelope.parse(json.dumps(document))
     assert status == 200
-    assert (envelope.log, envelope.claims.build_id) == (LOG, BUILD_ID)
+    assert (envelope.evidence.log, envelope.claims.build_id) == (LOG, BUILD_ID)
     assert quoted == [tpm_extra_data(binding("node", (b"\xab" * 64, EMPTY_DIGEST, server.key_digest)))]
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pluto_measure.digests import ALGORITHMS
-from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmQuote, tpm_extra_data
+from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmEvidence, TpmQuote, tpm_extra_data
 from pluto_measure.formats import tpm
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict.events import ExpectedEvent
@@ -173,12 +173,20 @@ class Machine:
             platform=self.platform,
             epoch=0,
             issued_at=self.issued_at,
-            quote=TpmQuote(attest, sign(self.key, attest), registers),
-            ak_public=public.marshal(),
-            ak_certificates=self.certificates,
-            log=log_of(self.events) if self.log is None else self.log,
+            evidence=TpmEvidence(
+                quote=TpmQuote(attest, sign(self.key, attest), registers),
+                ak_public=public.marshal(),
+                ak_certificates=self.certificates,
+                log=log_of(self.events) if self.log is None else self.log,
+            ),
             claims=claims,
         )
+
+
+def tpm_evidence(envelope: Envelope) -> TpmEvidence:
+    """The evidence in an envelope that is known to hold a TPM's."""
+    assert isinstance(envelope.evidence, TpmEvidence)
+    return envelope.evidence
 
 
 def certificate(

@@ -29,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="what a file is and what is in it",
         description="Tell a file by its content and show what is in it: a UKI or other PE image, a disk with a GPT, "
         "TDVF firmware, an event log of any form that replay reads, a CCEL table, launch.json, measurements.json, "
-        "harvested inputs, an evidence envelope. Nothing is judged.",
+        "harvested inputs, an evidence envelope, a TDX quote (raw, hex or JSON array), collateral. Nothing is judged.",
     )
     sub.add_argument("file", metavar="FILE", type=Path, help="the file")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -48,6 +48,10 @@ def run(arguments: argparse.Namespace) -> Result:
         return _image(data)
     if tdvf.begins(data):
         return _firmware(data)
+    if (found := _quote(data)) is not None:
+        return found
+    if data.lstrip()[:1] == b"{" and (b'"tcb_info"' in data or b'"pluto-collateral-bundle"' in data[:200]):
+        return _collateral(arguments.file)
     document = _json(data) if data.lstrip()[:1] == b"{" else None
     if document is not None:
         return document
@@ -121,6 +125,34 @@ def _image(data: bytes) -> Result:
     lines = [f"PE image, {len(data)} bytes, Authenticode (sha256) {pe.authenticode(data).sha256.hex()}"]
     lines += [f"  {item['name']!s:10} {item['size']!s:>10}  {item['sha256']}" for item in sections]
     return Result(document, "\n".join(lines) + "\n")
+
+
+def _quote(data: bytes) -> Result | None:
+    """A TDX quote in any of its forms; None for what is none."""
+    from pluto_measure.formats import quote
+
+    # Some event logs are JSON arrays too, but of objects.
+    is_array = data.lstrip()[:1] == b"[" and b"{" not in data
+    raw = quote.unwrap(data) if is_array or quote.is_hex(data) else data
+    if not quote.begins(raw):
+        return None
+    # Imported here: certificates take longer to load than the other formats to read.
+    from pluto_measure.appraise.facts import quote_facts
+    from pluto_measure.verify.intel_pki import INTEL_ROOTS, pck_chain
+
+    parsed = quote.Quote.parse(raw)
+    facts = quote_facts(parsed, pck_chain(parsed.certificates, INTEL_ROOTS))
+    sizes: dict[str, object] = {"size": parsed.extent, "bytesAfter": len(raw) - parsed.extent}
+    document = {"format": "TDX quote", **sizes, **facts}
+    return Result(document, pretty(document))
+
+
+def _collateral(path: Path) -> Result:
+    # Imported here: certificates take longer to load than the other formats to read.
+    from pluto_measure.commands import collateral
+
+    shown = collateral.show(argparse.Namespace(file=path, state=None, at=None))
+    return Result({"format": "collateral", **shown.document}, shown.text)
 
 
 def _json(data: bytes) -> Result | None:

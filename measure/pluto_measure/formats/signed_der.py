@@ -13,8 +13,7 @@ library would write anew, and names are the same where their bytes are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from pluto_measure.errors import FormatError
 
@@ -24,8 +23,7 @@ _TEXT: Final = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}  # UTF8String, Prin
 _LONGEST: Final = 4  # bytes of a length
 
 
-@dataclass(frozen=True, slots=True)
-class SignedDer:
+class SignedDer(NamedTuple):
     """Parts of one certificate or list, DER with tag and length."""
 
     signed: bytes

@@ -34,12 +34,12 @@ COMPONENT_STATUSES: Final = ("UpToDate", "OutOfDate", "Revoked")  # of a TDX mod
 _DEEPEST: Final = 32
 _MOST_LEVELS: Final = 1024
 _CONTAINERS: Final = frozenset((dict, list))
+_PLAIN: Final = json.JSONDecoder()
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class IsvLevel:
+class IsvLevel(NamedTuple):
     """One level of a TDX module or quoting enclave: what is said of `isv_svn` and above."""
 
     isv_svn: int
@@ -48,8 +48,7 @@ class IsvLevel:
     advisories: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TcbLevel:
+class TcbLevel(NamedTuple):
     """One level of a platform: what is said where every SVN is at least this one's."""
 
     sgx: bytes  # 16 SVNs
@@ -208,23 +207,52 @@ class Taker:
 
 def members(text: bytes, *, what: str, limit: int) -> dict[str, Any]:
     """The object in JSON text of Intel's: no key twice, nested at most 32 deep, no half of a surrogate pair."""
-    value = loads(text, what=what, limit=limit)
+    value = _decoded(text, limit)
+    is_counted = value is not None
+    if value is None:
+        value = loads(text, what=what, limit=limit)
     if type(value) is not dict:
         raise FormatError(what, f"must be an object, not {type(value).__name__}")
     level: list[Any] = [value]
+    strings = 0
     for _ in range(_DEEPEST):
-        insides = [outer.values() if type(outer) is dict else outer for outer in level]
-        level = [item for inside in insides for item in inside if type(item) in _CONTAINERS]
-        if not level:
+        inner: list[Any] = []
+        for outer in level:
+            if type(outer) is dict:
+                strings += len(outer)
+                inner += outer.values()
+            else:
+                inner += outer
+        kinds = list(map(type, inner))
+        strings += kinds.count(str)
+        if _CONTAINERS.isdisjoint(kinds):
             break
+        level = [item for item, kind in zip(inner, kinds, strict=True) if kind in _CONTAINERS]
     else:
         raise FormatError(what, f"is nested more than {_DEEPEST} deep")
+    if is_counted and text.count(b'"') != 2 * strings:
+        loads(text, what=what, limit=limit)  # which says what occurs twice
     if b"\\" in text:  # only an escape can spell half of a surrogate pair
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise FormatError(what, "holds half of a surrogate pair, which is no text") from error
     return value
+
+
+def _decoded(text: bytes, limit: int) -> Any:
+    """The value of JSON without escapes, in which keys may occur twice. None: let `loads` look at it, or refuse it.
+
+    Without escapes there are two quotes for each key and each string, and nowhere else. A key that occurs twice is in
+    the text twice and in the value once, so the value's strings are too few. That is counted in half the time that
+    `loads` takes to look at each object.
+    """
+    if len(text) > limit or b"\\" in text or b"NaN" in text or b"Infinity" in text:
+        return None
+    try:
+        return _PLAIN.decode(text.decode())
+    except (ValueError, RecursionError):
+        return None
 
 
 def isv_levels(values: list[Any], what: str) -> tuple[IsvLevel, ...]:

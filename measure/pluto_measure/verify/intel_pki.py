@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -51,8 +51,7 @@ _UNREADABLE: Final = (
 Roots = frozenset[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """When a certificate is valid, or from when until when a document counts."""
 
     what: str
@@ -61,8 +60,7 @@ class Window:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """A chain in the order leaf, issuers, root. `problem` says why it does not hold; None: it does."""
 
     certificates: tuple[x509.Certificate, ...]
@@ -106,7 +104,11 @@ class Crl:
     _list: x509.CertificateRevocationList
 
     def revokes(self, certificate: x509.Certificate) -> bool:
-        return self._list.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+        serial = certificate.serial_number
+        # DER has one spelling of a number. Most lists do not hold it anywhere, and are not searched entry by entry.
+        if serial.to_bytes(serial.bit_length() // 8 + 1, "big") not in self.der:
+            return False
+        return self._list.get_revoked_certificate_by_serial_number(serial) is not None
 
     def window(self, what: str) -> Window:
         return Window(what, "document", self.this_update, self.next_update)
@@ -223,6 +225,7 @@ def signs(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool
     return True
 
 
+@lru_cache(_REMEMBERED)
 def p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | None:
     """The certificate's key where it is one on P-256."""
     try:

@@ -17,9 +17,10 @@ Intel QVL (`EvaluateTcb`, `TDRelaunchCheck`), 4.1.2.5.18 to 4.1.2.5.20; facts in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import ge
 from typing import Final
 
 from pluto_measure.formats.pck import PckExtension
@@ -108,12 +109,17 @@ def match_platform(tcb_info: TcbInfo, pck: PckExtension, tee_tcb_svn: bytes) -> 
     first = 2 if tee_tcb_svn[1] > 0 else 0
     for level in tcb_info.levels:
         if (
-            all(have >= want for have, want in zip(pck.components, level.sgx, strict=True))
+            _reaches(pck.components, level.sgx)
             and pck.pce_svn >= level.pce_svn
-            and all(have >= want for have, want in zip(tee_tcb_svn[first:], level.tdx[first:], strict=True))
+            and _reaches(tee_tcb_svn[first:], level.tdx[first:])
         ):
             return level
     return None
+
+
+def _reaches(have: Sequence[int], want: Sequence[int]) -> bool:
+    """Whether every SVN is at least what is wanted, and none is missing."""
+    return len(have) == len(want) and all(map(ge, have, want))
 
 
 def match_isv(levels: Iterable[IsvLevel], svn: int) -> IsvLevel | None:

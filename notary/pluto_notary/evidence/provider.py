@@ -6,7 +6,7 @@ import base64
 from datetime import datetime
 from typing import Protocol
 
-from pluto_measure.evidence import VERSION, Claims, Envelope, binding, format_time
+from pluto_measure.evidence import VERSION, Claims, Envelope, TpmEvidence, binding, format_time
 from pluto_measure.record import record
 from pluto_notary.evidence.messages import NodeRequest, TpmParts
 
@@ -54,9 +54,6 @@ def tpm_envelope(request: NodeRequest, issue: Issue, parts: TpmParts, *, platfor
         platform=platform,
         epoch=issue.epoch,
         issued_at=issue.issued_at,
-        quote=parts.quote,
-        ak_public=parts.ak_public,
-        ak_certificates=parts.ak_certificates,
-        log=parts.log,
+        evidence=TpmEvidence(parts.quote, parts.ak_public, parts.ak_certificates, parts.log),
         claims=Claims("node", request.nonce, parts.config_digest, request.outer_key_digest, issue.build_id),
     )

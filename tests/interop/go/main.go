@@ -1,4 +1,4 @@
-// Second opinions written in Go: go-eventlog replays logs, go-tdx-guest takes quotes apart.
+// Second opinions written in Go: go-eventlog replays logs, go-tdx-guest takes quotes apart and judges them.
 //
 // Reads one JSON request from standard input, {"command": ..., "cases": [...], "runs": n}, and writes one JSON list with
 // an answer for each case. Bytes are in hex; a case names its file by "path".
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/google/go-eventlog/ccel"
@@ -29,6 +30,10 @@ type logCase struct {
 	Bank      string            `json:"bank"`
 	Table     string            `json:"table"`     // the ACPI table CCEL in hex, for "state"
 	Registers map[string]string `json:"registers"` // register's number (of a PCR or an RTMR) to its value
+	// For verdicts: the collateral's path, the time, and the DER of a root to trust in place of Intel's.
+	Collateral string `json:"collateral"`
+	At         int64  `json:"at"`
+	Root       string `json:"root"`
 }
 
 type request struct {
@@ -45,6 +50,7 @@ var algorithms = map[string]register.HashAlg{
 }
 
 func main() {
+	out := answersAlone()
 	var given request
 	if err := json.NewDecoder(os.Stdin).Decode(&given); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,6 +58,7 @@ func main() {
 	}
 	commands := map[string]func(logCase, []byte, int) answer{
 		"events": events, "replay": replay, "state": extracted, "quote": quote, "time": timed,
+		"verdict": verdict, "time-verdict": timedVerdict,
 	}
 	command, known := commands[given.Command]
 	if !known {
@@ -67,9 +74,19 @@ func main() {
 		}
 		answers = append(answers, command(one, data, given.Runs))
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(answers); err != nil {
+	if err := json.NewEncoder(out).Encode(answers); err != nil {
 		os.Exit(2)
 	}
+}
+
+// answersAlone: the standard output, closed to go-tdx-guest, which writes its warnings there.
+func answersAlone() *os.File {
+	copied, err := syscall.Dup(int(os.Stdout.Fd()))
+	if err != nil {
+		panic(err)
+	}
+	os.Stdout.Close()
+	return os.NewFile(uintptr(copied), "answers")
 }
 
 func refused(err error) answer { return answer{"error": err.Error()} }

@@ -1,4 +1,4 @@
-"""Second opinions written in Python: virt-firmware and cctrusted-base. Prints one JSON value; bytes are in hex.
+"""Second opinions for Python: virt-firmware, cctrusted-base and dcap-qvl. Prints one JSON value; bytes are in hex.
 
 sections FILE            TDVF metadata: six numbers for each section
 authenticode FILE        {sha256, sha384}
@@ -7,6 +7,8 @@ boot-option HEX          {title, attributes, path, optional, again}: `again` is 
 log FILE                 {events: [index, type, digest, data][], registers}, of a log of one bank
 quote FILE               {mrtd, rtmrs}
 time-log FILE RUNS       seconds of each of so many parses and replays, the file in memory
+verdicts FILE            of cases in JSON, [{path, collateral, at, root}]: what dcap-qvl says of each, or its error
+time-verdict FILE RUNS   seconds of each of so many verdicts on the first case, from the bytes of quote and collateral
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -99,6 +101,47 @@ def time_log(name: str, runs: str) -> object:
     return seconds
 
 
+def verdicts(name: str) -> object:
+    return [_verdict(case) for case in json.loads(Path(name).read_text())]
+
+
+def _verdict(case: Mapping[str, Any]) -> object:
+    from dcap_qvl import QuoteCollateralV3, QuotePolicy, QuoteVerifier
+
+    raw, at = Path(case["path"]).read_bytes(), case["at"]
+    verifier = QuoteVerifier(bytes.fromhex(case["root"])) if case["root"] else QuoteVerifier()
+    try:
+        collateral = QuoteCollateralV3.from_json(Path(case["collateral"]).read_text())
+        said = json.loads(verifier.verify_with_policy(raw, collateral, at, QuotePolicy.claims_only(at)).to_json())
+    except ValueError as error:
+        return {"error": " ".join(str(error).split())}
+    tcb, platform = said["tcb"], said["platform"]
+    current = platform.get("current_tcb_level")
+    return {
+        "status": tcb["status"],
+        "advisories": tcb["advisory_ids"],
+        "qe": said["qe"]["tcb_level"]["tcbStatus"],
+        "launch": platform["tcb_level"]["tcbStatus"],
+        "current": None if current is None else current["tcbStatus"],
+        "evaluation": tcb["eval_data_number"],
+    }
+
+
+def time_verdict(name: str, runs: str) -> object:
+    from dcap_qvl import QuoteCollateralV3, verify, verify_with_root_ca
+
+    case = json.loads(Path(name).read_text())[0]
+    raw, text, at = Path(case["path"]).read_bytes(), Path(case["collateral"]).read_text(), case["at"]
+    root = bytes.fromhex(case["root"])
+    seconds = []
+    for _ in range(int(runs)):
+        started = time.perf_counter()
+        collateral = QuoteCollateralV3.from_json(text)
+        verify_with_root_ca(raw, collateral, root, at) if root else verify(raw, collateral, at)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
 def _events(data: bytes) -> Any:
     from cctrusted_base.eventlog import EventLogs, TcgEventLog
 
@@ -115,6 +158,8 @@ COMMANDS: Mapping[str, Callable[..., object]] = {
     "log": log,
     "quote": quote,
     "time-log": time_log,
+    "verdicts": verdicts,
+    "time-verdict": time_verdict,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,13 @@
+"""Do we accept this evidence? Policy, freshness and reference values against what verification left standing. Pure.
+
+`verify_evidence` is the whole way from bytes to a verdict; time, nonce, collateral and the TLS key that was seen are
+arguments. Every check runs and every finding is reported; what is not given is refused, never skipped.
+"""
+
+from __future__ import annotations
+
+from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.request import NOTHING, TdxInputs
+from pluto_measure.appraise.way import parse_evidence, quote_of, verify_evidence
+
+__all__ = ["NOTHING", "Appraisal", "TdxInputs", "parse_evidence", "quote_of", "verify_evidence"]

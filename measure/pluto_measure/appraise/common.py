@@ -1,0 +1,151 @@
+"""Checks that every kind of evidence goes through: nonce, TLS key, platform, age, configuration, reference. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from pluto_measure.evidence import Claims, format_time
+from pluto_measure.findings import Finding, failures, judge
+from pluto_measure.measurements import Measurements, Profile
+from pluto_measure.policy import Policy
+
+Reference = tuple[Measurements, Profile]
+
+
+def nearest(
+    candidates: Sequence[Reference], against: Callable[[Measurements, Profile], tuple[Finding, ...]]
+) -> tuple[Reference, tuple[Finding, ...]] | None:
+    """The profile with the fewest failures, and its findings; None where there is no profile."""
+    compared = [(item, against(*item)) for item in candidates]
+    return min(compared, key=lambda entry: len(failures(entry[1]))) if compared else None
+
+
+def no_profile(references: Sequence[Measurements], platform: str | None) -> Finding:
+    """The finding where no profile can be compared."""
+    text = "no reference values for this platform were given" if references else "no reference values were given"
+    return Finding("reference.profile", "fail", text, platform, None)
+
+
+def chosen_profile(profile: Profile) -> Finding:
+    return Finding("reference.profile", "pass", "the reference has a profile for this platform", None, profile.id)
+
+
+def build_claim(claims: Claims, reference: Measurements) -> Finding:
+    return judge(
+        "claims.build_id",
+        claims.build_id.hex() == reference.build_id,
+        "the machine names the build that the reference is for",
+        otherwise="the machine names another build than the reference is for",
+        expected=reference.build_id,
+        actual=claims.build_id.hex(),
+    )
+
+
+def nonce_finding(claims: Claims, nonce: bytes | None) -> Finding:
+    if nonce is None:
+        text = "no nonce was given, so the evidence may be old"
+        return Finding("binding.nonce", "fail", text, None, claims.nonce.hex())
+    return judge(
+        "binding.nonce",
+        claims.nonce == nonce,
+        "the evidence was made for this nonce",
+        otherwise="the evidence was made for another nonce",
+        expected=nonce.hex(),
+        actual=claims.nonce.hex(),
+    )
+
+
+def outer_key_finding(claims: Claims, seen: bytes | None, policy: Policy) -> Finding:
+    check, claimed = "binding.outer_key", claims.outer_key_digest.hex()
+    if seen is None and policy.outer_key_digest == "any":
+        return Finding(check, "warning", "nobody said which TLS key was seen; the policy accepts any", "any", claimed)
+    if seen is None:
+        text = "nobody said which TLS key was seen, so the evidence may be of another machine"
+        return Finding(check, "fail", text, None, claimed)
+    return judge(
+        check,
+        claims.outer_key_digest == seen,
+        "the machine that was quoted holds the TLS key that was seen",
+        otherwise="the TLS key that was seen is not the quoted machine's: somebody stands in between",
+        expected=seen.hex(),
+        actual=claimed,
+    )
+
+
+def given_finding(policy: Policy | None) -> list[Finding]:
+    """Says which policy applies, where nobody gave one."""
+    if policy is not None:
+        return []
+    text = "no policy was given, so the strict one applies (pluto-measure policy prints it)"
+    return [Finding("policy.given", "warning", text)]
+
+
+def member_finding(check: str, value: str | None, allowed: tuple[str, ...], what: str) -> Finding:
+    if value is None:
+        text = f"a bare quote does not say its {what}, and there is no profile that would"
+        return Finding(check, "fail", text, " ".join(allowed))
+    text, otherwise = f"the policy allows this {what}", f"the policy does not allow this {what}"
+    return judge(check, value in allowed, text, otherwise=otherwise, expected=" ".join(allowed), actual=value)
+
+
+def machine_finding(names: Sequence[str], policy: Policy) -> Finding:
+    """`names`: what the machine may be named by, strongest first."""
+    actual = " ".join(names)
+    if policy.machines == "any":
+        return Finding("policy.machine", "pass", "the policy accepts any machine", "any", actual)
+    return judge(
+        "policy.machine",
+        any(name in policy.machines for name in names),
+        "the policy names this machine",
+        otherwise="the policy does not name this machine",
+        expected=" ".join(policy.machines),
+        actual=actual,
+    )
+
+
+def age_finding(issued_at: datetime, policy: Policy, at: datetime) -> Finding:
+    check, issued = "policy.evidence_age", format_time(issued_at)
+    age = int((at - issued_at).total_seconds())
+    if age < -policy.clock_skew:
+        text = f"the machine dates its evidence {-age} seconds into the future"
+        return Finding(check, "fail", text, f"at most {policy.clock_skew} s ahead", issued)
+    if policy.max_evidence_age == "any":
+        return Finding(check, "pass", "the policy accepts evidence of any age", "any", issued)
+    return judge(
+        check,
+        age <= policy.max_evidence_age,
+        "the machine dates its evidence recently enough",
+        otherwise=f"the machine dates its evidence {age} seconds ago",
+        expected=f"at most {policy.max_evidence_age} s old",
+        actual=issued,
+    )
+
+
+def config_finding(claims: Claims, policy: Policy) -> Finding:
+    actual = claims.config_digest.hex()
+    if policy.config_digest == "any":
+        return Finding("policy.config_digest", "pass", "the policy accepts any run-time configuration", "any", actual)
+    return judge(
+        "policy.config_digest",
+        claims.config_digest == policy.config_digest,
+        "the run-time configuration is the one that the policy names",
+        otherwise="the run-time configuration is not the one that the policy names",
+        expected=policy.config_digest.hex(),
+        actual=actual,
+    )
+
+
+def reference_findings(reference: Measurements, policy: Policy) -> list[Finding]:
+    """Whether the policy accepts a reference of this flavour, and one that nobody signed."""
+    unsigned = "nobody signed the reference values; they are as good as the way they came"
+    debug = judge(
+        "policy.debug",
+        reference.flavour == "release" or policy.allow_debug,
+        f"the policy allows the flavour {reference.flavour}",
+        otherwise="this is a debug build, which the policy does not allow",
+        expected="release",
+        actual=reference.flavour,
+    )
+    allowed = policy.allow_unsigned_reference
+    return [debug, Finding("policy.reference_signature", "warning" if allowed else "fail", unsigned)]

@@ -1,0 +1,308 @@
+"""Appraise a TDX quote, bare or in an envelope: binding, dates, platform, trust domain, registers and log. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pluto_measure.appraise import common, shortfall
+from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.common import Reference
+from pluto_measure.appraise.facts import collateral_facts, quote_facts
+from pluto_measure.appraise.freshness import freshness_findings
+from pluto_measure.appraise.platform_tcb import option_findings, tcb_findings
+from pluto_measure.appraise.request import TdxInputs
+from pluto_measure.appraise.trust_domain import trust_domain_findings
+from pluto_measure.errors import FormatError
+from pluto_measure.evidence import Envelope
+from pluto_measure.findings import Finding, NotAuthentic, failures, judge
+from pluto_measure.formats.collateral import Collateral
+from pluto_measure.formats.eventlog import EventLog
+from pluto_measure.formats.pck import PckExtension
+from pluto_measure.formats.quote import Quote
+from pluto_measure.measurements import Measurements, Profile
+from pluto_measure.policy import Policy
+from pluto_measure.policy.strict import STRICT
+from pluto_measure.policy.tdx import TdxPolicy
+from pluto_measure.predict.media import MEDIA
+from pluto_measure.reference import compare, first_difference
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, Roots, pck_chain
+from pluto_measure.verify.quote import VerifiedQuote, quote_findings, verify_quote
+
+_BANK: Final = "sha384"
+
+
+@dataclass(frozen=True, slots=True)
+class TdxEvidenceGiven:
+    """A parsed quote with what came along. `envelope` is None for a bare quote."""
+
+    quote: Quote
+    envelope: Envelope | None
+    log: EventLog | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the verifier asks, with the rules that apply."""
+
+    references: Sequence[Measurements]
+    policy: Policy
+    rules: TdxPolicy
+    at: datetime
+    nonce: bytes | None
+    outer_key_digest: bytes | None
+    tdx: TdxInputs
+
+
+def appraise_quote(
+    given: TdxEvidenceGiven,
+    references: Sequence[Measurements],
+    policy: Policy | None,
+    *,
+    at: datetime,
+    nonce: bytes | None,
+    outer_key_digest: bytes | None,
+    tdx: TdxInputs,
+) -> Appraisal:
+    """Verify and appraise. FormatError for certificates and collateral that cannot be parsed."""
+    chosen = policy or STRICT
+    # Where the policy does not accept this kind of evidence, which is a finding, the strict rules tell the rest.
+    asked = _Asked(references, chosen, chosen.tdx or _strict(), at, nonce, outer_key_digest, tdx)
+    roots = INTEL_ROOTS | frozenset(asked.rules.insecure_roots)
+    pck = pck_chain(given.quote.certificates, roots)
+    bound = _bound(given)
+    if tdx.collateral is None:
+        missing = Finding(
+            "collateral.given", "fail", "no collateral was given, so nothing says what the platform is worth"
+        )
+        found = (*quote_findings(given.quote, pck), missing, *bound)
+        accused = [finding for finding in failures(found) if finding is not missing]
+        verified = None
+        if accused:
+            return _not_authentic(given, found, roots)
+    else:
+        try:
+            verified = verify_quote(given.quote, tdx.collateral, roots)
+            found = (*verified.findings, *bound)
+        except NotAuthentic as error:
+            return _not_authentic(given, (*error.findings, *bound), roots)
+        if failures(bound):
+            return _not_authentic(given, found, roots, verified)
+    return _appraise(given, verified, found, policy, asked, pck.extension, roots)
+
+
+def _appraise(
+    given: TdxEvidenceGiven,
+    verified: VerifiedQuote | None,
+    found: tuple[Finding, ...],
+    policy: Policy | None,
+    asked: _Asked,
+    pck: PckExtension,
+    roots: Roots,
+) -> Appraisal:
+    best = _nearest(given, asked.references)
+    platform = given.envelope.platform if given.envelope else best[0][1].platform if best else None
+    explanation: dict[str, object] = {}
+    findings = [*found, *common.given_finding(policy), *_binding(given, asked)]
+    if verified is not None:
+        findings += _platform(verified, asked, explanation)
+    findings += [
+        *_roots(verified, asked.rules),
+        *option_findings(pck, asked.rules),
+        common.machine_finding(_machines(pck), asked.policy),
+        *trust_domain_findings(given.quote.report, asked.rules, allow_debug=asked.policy.allow_debug),
+        common.member_finding("policy.platform", platform, asked.policy.platforms, "platform"),
+        common.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
+    ]
+    if best is None:
+        findings.append(common.no_profile(asked.references, platform))
+    else:
+        findings += [*best[1], *common.reference_findings(best[0][0], asked.policy)]
+        if (difference := first_difference(best[0][1], given.log)) is not None:
+            explanation["log"] = difference.to_json()
+    return Appraisal(
+        accepted=not failures(findings),
+        authentic=verified is not None,
+        evidence_type="tdx",
+        platform=platform,
+        profile=best[0][1].id if best else None,
+        claims=given.envelope.claims if given.envelope else None,
+        registers={_BANK: given.quote.report.registers},
+        findings=tuple(findings),
+        tcb=verified.tcb if verified else None,
+        quote=quote_facts(given.quote, pck_chain(given.quote.certificates, roots)),
+        collateral=collateral_facts(verified.collateral) if verified else None,
+        explanation=explanation,
+        undecided=verified is None,
+    )
+
+
+def _not_authentic(
+    given: TdxEvidenceGiven, findings: tuple[Finding, ...], roots: Roots, verified: VerifiedQuote | None = None
+) -> Appraisal:
+    """Nothing of such evidence is judged further; its facts are shown as what was said.
+
+    `verified`: a genuine quote that was made for other claims. What Intel says of its platform stands.
+    """
+    platform = given.envelope.platform if given.envelope else None
+    return Appraisal(
+        accepted=False,
+        authentic=False,
+        evidence_type="tdx",
+        platform=platform,
+        profile=None,
+        claims=None,
+        registers={},
+        findings=findings,
+        tcb=verified.tcb if verified else None,
+        quote=quote_facts(given.quote, pck_chain(given.quote.certificates, roots)),
+        collateral=collateral_facts(verified.collateral) if verified else None,
+    )
+
+
+def _strict() -> TdxPolicy:
+    assert STRICT.tdx is not None, "the strict policy judges TDX quotes"
+    return STRICT.tdx
+
+
+def _bound(given: TdxEvidenceGiven) -> tuple[Finding, ...]:
+    """Whether the quote was made for the claims beside it; a bare quote has none."""
+    if given.envelope is None:
+        return ()
+    expected, actual = given.envelope.claims.binding(), given.quote.report.report_data
+    return (
+        judge(
+            "binding.report_data",
+            actual == expected,
+            "the quote is bound to the claims",
+            otherwise="the quote was made for other claims than those beside it",
+            expected=expected.hex(),
+            actual=actual.hex(),
+        ),
+    )
+
+
+def _binding(given: TdxEvidenceGiven, asked: _Asked) -> Iterator[Finding]:
+    """Whether the evidence was made for this verifier, and now."""
+    if (envelope := given.envelope) is None:
+        yield from _bare(given.quote.report.report_data, asked)
+        return
+    yield common.nonce_finding(envelope.claims, asked.nonce)
+    yield common.age_finding(envelope.issued_at, asked.policy, asked.at)
+    yield common.config_finding(envelope.claims, asked.policy)
+    yield common.outer_key_finding(envelope.claims, asked.outer_key_digest, asked.policy)
+
+
+def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
+    check, wanted = "binding.report_data", asked.tdx.report_data
+    if wanted is not None:
+        yield judge(
+            check,
+            actual == wanted,
+            "the quote carries the REPORTDATA that was asked for",
+            otherwise="the quote carries another REPORTDATA than was asked for",
+            expected=wanted.hex(),
+            actual=actual.hex(),
+        )
+    else:
+        text = "nobody said which REPORTDATA the quote must carry, so it may be old or of another machine"
+        yield Finding(check, "warning" if asked.rules.report_data == "any" else "fail", text, None, actual.hex())
+    yield _undated(asked)
+    if asked.nonce is not None:
+        text = "a bare quote has no claims that could name a nonce; say which REPORTDATA it must carry (--report-data)"
+        yield Finding("binding.nonce", "fail", text, asked.nonce.hex())
+    if asked.policy.outer_key_digest == "any" and asked.outer_key_digest is None:
+        yield Finding("binding.outer_key", "warning", "a bare quote names no TLS key; the policy accepts any", "any")
+    else:
+        yield Finding("binding.outer_key", "fail", "a bare quote names no TLS key, so it may be of another machine")
+    if asked.policy.config_digest == "any":
+        yield Finding("policy.config_digest", "pass", "the policy accepts any run-time configuration", "any")
+    else:
+        text = "a bare quote does not name the run-time configuration"
+        yield Finding("policy.config_digest", "fail", text, asked.policy.config_digest.hex())
+
+
+def _undated(asked: _Asked) -> Finding:
+    """A bare quote has no date. What it is bound to alone can tell its age, and `binding.report_data` judges that."""
+    check, limit = "policy.evidence_age", asked.policy.max_evidence_age
+    if limit == "any":
+        return Finding(check, "pass", "the policy accepts evidence of any age", "any")
+    text = "a bare quote has no date; it is as new as what its REPORTDATA was made of"
+    return Finding(check, "warning", text, f"at most {limit} s old")
+
+
+def _platform(verified: VerifiedQuote, asked: _Asked, explanation: dict[str, object]) -> Iterator[Finding]:
+    """Dates, memory and Intel's verdict; what falls short goes into `explanation`."""
+    collateral, report = verified.collateral, verified.report
+    yield from freshness_findings(
+        verified.windows,
+        collateral,
+        asked.rules,
+        at=asked.at,
+        skew=asked.policy.clock_skew,
+        rollbacks=asked.tdx.rollbacks,
+    )
+    short = shortfall.explain(
+        collateral.tcb_info,
+        collateral.qe_identity,
+        verified.pck,
+        verified.quote.qe_report.isv_svn,
+        report.tee_tcb_svn,
+        report.tee_tcb_svn_2,
+    )
+    if short is not None:
+        explanation["tcb"] = {**short.to_json(), "sentences": list(short.sentences())}
+    yield from tcb_findings(verified.tcb, asked.rules, asked.at)
+    if (early := asked.tdx.early) is not None:
+        yield _forecast(verified, early, INTEL_ROOTS | frozenset(asked.rules.insecure_roots), explanation)
+
+
+def _forecast(verified: VerifiedQuote, early: Collateral, roots: Roots, explanation: dict[str, object]) -> Finding:
+    """What Intel will say of this platform once its early set is the standard one. It never refuses."""
+    check = "tcb.forecast"
+    try:
+        later = verify_quote(verified.quote, early, roots)
+    except (NotAuthentic, FormatError) as error:
+        return Finding(check, "warning", f"Intel's early set cannot be used: {error}")
+    if later.collateral.tcb_info.evaluation_number < verified.collateral.tcb_info.evaluation_number:
+        return Finding(check, "warning", "Intel's early set is older than the standard one, so it foretells nothing")
+    explanation["early"] = later.tcb.to_json()
+    words = shortfall.forecast(verified.tcb, later.tcb)
+    if words is None:
+        text = "Intel's early set says nothing worse of this platform"
+        return Finding(check, "pass", text, verified.tcb.status, later.tcb.status)
+    return Finding(check, "warning", words, verified.tcb.status, later.tcb.status)
+
+
+def _roots(verified: VerifiedQuote | None, rules: TdxPolicy) -> Iterator[Finding]:
+    if verified is not None and verified.root not in INTEL_ROOTS and verified.root in rules.insecure_roots:
+        text = "insecure_roots: this is no production hardware of Intel's, so whoever holds that root can forge quotes"
+        yield Finding("policy.insecure_root", "warning", text, None, verified.root.hex())
+
+
+def _machines(pck: PckExtension) -> list[str]:
+    names = [f"ppid:{pck.ppid.hex()}"]
+    return names if pck.platform_instance is None else [f"platformInstance:{pck.platform_instance.hex()}", *names]
+
+
+def _nearest(
+    given: TdxEvidenceGiven, references: Sequence[Measurements]
+) -> tuple[Reference, tuple[Finding, ...]] | None:
+    """A bare quote does not say what kind of machine it is of, so every profile of a trust domain is compared."""
+    wanted = given.envelope.platform if given.envelope else None
+    candidates = [
+        (measurements, profile)
+        for measurements in references
+        for profile in measurements.profiles
+        if MEDIA[profile.platform].is_tdx and wanted in (None, profile.platform)
+    ]
+    registers = {_BANK: given.quote.report.registers}
+
+    def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
+        claims = given.envelope.claims if given.envelope else None
+        build = (common.build_claim(claims, reference),) if claims else ()
+        return (common.chosen_profile(profile), *build, *compare(profile, registers, given.log))
+
+    return common.nearest(candidates, against)

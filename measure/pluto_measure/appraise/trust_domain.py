@@ -1,0 +1,123 @@
+"""What a TD report says of the trust domain, against the policy: attributes, XFAM, owners, service TD, module. Pure.
+
+Intel TDX module ABI 348551, ATTRIBUTES and XFAM; 64 bits each, little-endian. Intel's quote verification looks at none
+of this. A bit without a name is refused: what it will mean is not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pluto_measure.findings import Finding, judge
+from pluto_measure.formats.quote import TdReport
+from pluto_measure.policy.fields import Any_
+from pluto_measure.policy.tdx import ATTRIBUTES, TdxPolicy
+
+DEBUG: Final = 0
+SEPT_VE_DISABLE: Final = 28
+MIGRATABLE: Final = 29
+# The rest of bits 0 to 7 (TUD) puts a TD under test as DEBUG does.
+_UNDER_TEST: Final = {4: "HGS_PLUS_PROF", 5: "PERF_PROF", 6: "PMT_PROF"}
+_NAMES: Final = {
+    DEBUG: "DEBUG",
+    **_UNDER_TEST,
+    SEPT_VE_DISABLE: "SEPT_VE_DISABLE",
+    MIGRATABLE: "MIGRATABLE",
+    **{bit: name for name, bit in ATTRIBUTES.items()},
+}
+_OWN_FIELDS: Final = (DEBUG, SEPT_VE_DISABLE, MIGRATABLE)
+
+
+def attribute_names(attributes: bytes) -> tuple[str, ...]:
+    """The names of the bits that are set, lowest first; "bit 12" for one without a name."""
+    bits = int.from_bytes(attributes, "little")
+    return tuple(_NAMES.get(bit, f"bit {bit}") for bit in range(64) if bits >> bit & 1)
+
+
+def trust_domain_findings(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> Iterator[Finding]:
+    """Every check of a trust domain that needs no reference values."""
+    yield from _attributes(report, policy, allow_debug=allow_debug)
+    yield _xfam(report, policy)
+    yield _value("td.mr_seam", report.mr_seam, policy.mr_seam, "TDX module (MRSEAM)", "any TDX module that Intel signs")
+    yield _value("td.mr_config_id", report.mr_config_id, policy.mr_config_id, "MRCONFIGID", "any MRCONFIGID")
+    yield _value("td.mr_owner", report.mr_owner, policy.mr_owner, "MROWNER", "any MROWNER")
+    yield _value("td.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, "MROWNERCONFIG", "any")
+    yield _service_td(report, policy)
+
+
+def _attributes(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> Iterator[Finding]:
+    bits, shown = int.from_bytes(report.td_attributes, "little"), _spell(report.td_attributes)
+    debug = bits >> DEBUG & 1
+    if debug and allow_debug:
+        yield Finding("td.debug", "warning", "the TD can be debugged, so its host reads its memory", "0", "1")
+    else:
+        otherwise = "the TD can be debugged: its host reads and writes its memory"
+        yield judge(
+            "td.debug", not debug, "the TD cannot be debugged", otherwise=otherwise, expected="0", actual=str(debug)
+        )
+    septve = bits >> SEPT_VE_DISABLE & 1
+    if not septve and policy.sept_ve_disable == "any":
+        yield Finding("td.sept_ve_disable", "warning", "the host can inject #VE on private memory", "any", "0")
+    else:
+        yield judge(
+            "td.sept_ve_disable",
+            bool(septve),
+            "the host cannot inject #VE on private memory",
+            otherwise="the host can inject #VE on private memory (SEPT_VE_DISABLE is off)",
+            expected="1",
+            actual=str(septve),
+        )
+    migratable = bits >> MIGRATABLE & 1
+    if migratable and policy.allow_migratable:
+        yield Finding("td.migratable", "warning", "the TD can be migrated to another machine", "any", "1")
+    else:
+        text, otherwise = "the TD stays on its machine", "the TD can be migrated to another machine"
+        yield judge("td.migratable", not migratable, text, otherwise=otherwise, expected="0", actual=str(migratable))
+    allowed = {ATTRIBUTES[name] for name in policy.allowed_attributes} | set(_OWN_FIELDS)
+    odd = [_NAMES.get(bit, f"bit {bit}") for bit in range(64) if bits >> bit & 1 and bit not in allowed]
+    yield judge(
+        "td.attributes",
+        not odd,
+        "the TD has no other attribute than the policy allows",
+        otherwise=f"the TD has attributes that the policy does not allow: {', '.join(odd)}",
+        expected=" ".join(policy.allowed_attributes) or "none",
+        actual=shown,
+    )
+
+
+def _xfam(report: TdReport, policy: TdxPolicy) -> Finding:
+    value = int.from_bytes(report.xfam, "little")
+    return judge(
+        "td.xfam",
+        value & policy.xfam.mask == policy.xfam.value,
+        "the TD's extended features are ones that the policy allows",
+        otherwise="the TD's extended features (XFAM) are not ones that the policy allows",
+        expected=f"{policy.xfam.value:#x} under {policy.xfam.mask:#x}",
+        actual=f"{value:#x}",
+    )
+
+
+def _service_td(report: TdReport, policy: TdxPolicy) -> Finding:
+    check = "td.service_td"
+    if report.mr_service_td is None:
+        return Finding(check, "pass", f"a TD report {report.version} has no service TD")
+    return _value(check, report.mr_service_td, policy.mr_service_td, "service TD (MRSERVICETD)", "any service TD")
+
+
+def _value(check: str, actual: bytes, allowed: tuple[bytes, ...] | Any_, what: str, any_text: str) -> Finding:
+    if allowed == "any":
+        return Finding(check, "pass", f"the policy accepts {any_text}", "any", actual.hex())
+    return judge(
+        check,
+        actual in allowed,
+        f"the {what} is one that the policy names",
+        otherwise=f"the {what} is not one that the policy names",
+        expected=" | ".join(value.hex() for value in allowed),
+        actual=actual.hex(),
+    )
+
+
+def _spell(attributes: bytes) -> str:
+    bits = int.from_bytes(attributes, "little")
+    return f"{bits:#018x} {' '.join(attribute_names(attributes))}".rstrip()

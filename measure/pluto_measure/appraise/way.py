@@ -1,0 +1,68 @@
+"""From bytes to a verdict: which kind of evidence it is, and its way through verification and appraisal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.request import NOTHING, TdxInputs
+from pluto_measure.appraise.tdx import TdxEvidenceGiven, appraise_quote
+from pluto_measure.evidence import Envelope, TdxEvidence
+from pluto_measure.findings import NotAuthentic
+from pluto_measure.formats import eventlog, logs
+from pluto_measure.formats.quote import Quote, unwrap
+from pluto_measure.measurements import Measurements
+from pluto_measure.policy import Policy
+
+
+def verify_evidence(
+    raw: bytes | str,
+    references: Sequence[Measurements],
+    policy: Policy | None,
+    at: datetime,
+    nonce: bytes | None,
+    outer_key_digest: bytes | None,
+    tdx: TdxInputs = NOTHING,
+) -> Appraisal:
+    """Parse, verify and appraise one piece of evidence at the time `at` (aware).
+
+    `raw`: an envelope, or a bare TDX quote (raw, hex text, JSON array of bytes). `nonce`: what the caller sent;
+    `outer_key_digest`: SHA-256 of the SubjectPublicKeyInfo (DER) of the TLS key that the caller saw. Without a policy
+    the strict one applies. FormatError for malformed evidence; everything else is a finding.
+    """
+    parsed = parse_evidence(raw)
+    if isinstance(parsed, Quote) or isinstance(parsed.evidence, TdxEvidence):
+        given = _given(parsed, tdx.log)
+        return appraise_quote(given, references, policy, at=at, nonce=nonce, outer_key_digest=outer_key_digest, tdx=tdx)
+    # Imported here, as what appraises quotes of TDX needs nothing of TPMs.
+    from pluto_measure.appraise.tpm import appraise_tpm
+    from pluto_measure.verify.tpm import verify_tpm
+
+    log = eventlog.parse(parsed.evidence.log)
+    try:
+        quote = verify_tpm(parsed, at=at)
+    except NotAuthentic as error:
+        return Appraisal(False, False, "tpm", parsed.platform, None, None, {}, error.findings)
+    return appraise_tpm(quote, log, references, policy, at=at, nonce=nonce, outer_key_digest=outer_key_digest)
+
+
+def parse_evidence(raw: bytes | str) -> Envelope | Quote:
+    """What the evidence is, told by its content: JSON is an envelope, all else a bare quote. FormatError."""
+    data = raw.encode() if isinstance(raw, str) else raw
+    return Envelope.parse(data) if data.lstrip().startswith(b"{") else Quote.parse(unwrap(data))
+
+
+def quote_of(parsed: Envelope | Quote) -> Quote | None:
+    """The TDX quote in it; None where it is evidence of another kind. FormatError."""
+    if isinstance(parsed, Quote):
+        return parsed
+    return Quote.parse(parsed.evidence.quote) if isinstance(parsed.evidence, TdxEvidence) else None
+
+
+def _given(parsed: Envelope | Quote, log: bytes | None) -> TdxEvidenceGiven:
+    quote = quote_of(parsed)
+    assert quote is not None, "only evidence of type tdx comes here"
+    if isinstance(parsed, Quote):
+        return TdxEvidenceGiven(quote, None, logs.parse(log) if log is not None else None)
+    return TdxEvidenceGiven(quote, parsed, logs.parse(parsed.evidence.log) if parsed.evidence.log else None)

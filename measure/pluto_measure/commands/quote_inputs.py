@@ -1,0 +1,88 @@
+"""What `pluto-measure verify` brings to a TDX quote: collateral from a file or the state directory, and its memory."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from pluto_measure.appraise import TdxInputs
+from pluto_measure.commands import files
+from pluto_measure.errors import FormatError
+from pluto_measure.findings import failures
+from pluto_measure.formats.collateral import Collateral
+from pluto_measure.formats.collateral_bundle import Given, NotInBundleError, read_collateral
+from pluto_measure.formats.quote import Quote
+from pluto_measure.policy import Policy
+from pluto_measure.policy.strict import STRICT
+from pluto_measure.verify.collateral import check_collateral
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, Roots, pck_chain
+
+_COLLATERAL_LIMIT: Final = 16 * 1024 * 1024
+_LOG_LIMIT: Final = 16 * 1024 * 1024
+
+
+def tdx_inputs(
+    arguments: argparse.Namespace, quote: Quote, policy: Policy | None, report_data: bytes | None
+) -> tuple[TdxInputs, list[str]]:
+    """What the options of `verify` name, read, and notes for people. What is not there is for a finding to say."""
+    rules = (policy or STRICT).tdx or STRICT.tdx
+    roots = INTEL_ROOTS | frozenset(rules.insecure_roots if rules else ())
+    log = None if arguments.log is None else files.read(arguments.log, what="log", limit=_LOG_LIMIT)
+    found, notes = _given(arguments, pck_chain(quote.certificates, roots))
+    if found is None:
+        return TdxInputs(report_data=report_data, log=log), notes
+    rollbacks = None if arguments.state is None else _rollbacks(arguments.state, found.standard, roots)
+    inputs = TdxInputs(
+        collateral=found.standard, early=found.early, rollbacks=rollbacks, report_data=report_data, log=log
+    )
+    return inputs, notes
+
+
+def remember(state: Path, collateral: Collateral) -> list[str]:
+    """Remember the collateral of an authentic quote, every part of which was verified with it.
+
+    What other roots than Intel's signed says nothing about Intel's.
+    """
+    from pluto_measure.collateral.memory import Seen
+    from pluto_measure.collateral.store import Store
+
+    checked = check_collateral(collateral)
+    if failures(checked.findings):
+        return ["this collateral is not Intel's, so it is not remembered"]
+    Store(state).remember(Seen.of(checked))
+    return []
+
+
+def _given(arguments: argparse.Namespace, pck: PckChain) -> tuple[Given | None, list[str]]:
+    fmspc, ca = pck.extension.fmspc, pck.ca or "platform"
+    if arguments.collateral is not None:
+        try:
+            data = files.read(arguments.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
+            return read_collateral(data, fmspc, ca), []
+        except NotInBundleError as error:
+            return None, [f"{arguments.collateral}: {error}"]
+    if arguments.state is None:
+        return None, []
+    # Imported here: most calls keep no state.
+    from pluto_measure.collateral.store import Store
+
+    bundle = Store(arguments.state).bundle(fmspc, ca)
+    if bundle is None:
+        return None, [f"{arguments.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA"]
+    return bundle.given(fmspc, ca), []
+
+
+def _rollbacks(state: Path, collateral: Collateral, roots: Roots) -> tuple[str, ...]:
+    """What of the collateral is older than once seen. What does not verify is refused for that, not for its age."""
+    from pluto_measure.collateral.memory import Seen, compare
+    from pluto_measure.collateral.store import Store
+
+    checked = check_collateral(collateral, roots)
+    if failures(checked.findings):
+        return ()
+    try:
+        seen = Seen.of(checked)
+    except FormatError:  # a list of revoked PCK certificates that neither PCK CA issued: `pck.crl` refuses it
+        return ()
+    return tuple(str(item) for item in compare(Store(state).memory(), seen))

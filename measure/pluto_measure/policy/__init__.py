@@ -1,0 +1,111 @@
+"""The appraisal policy: which evidence its author accepts. Pure: TOML text in, a frozen value out.
+
+Every field is required and "any" is written out; an unknown key is an error, so that a misspelt rule cannot vanish.
+Format: docs/formats/policy.md. What concerns trust domains and Intel's verdict is in `pluto_measure.policy.tdx`; a
+strict policy to start from is in `pluto_measure.policy.strict`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.strict_json import Fields, unhex
+from pluto_measure.policy.fields import ANY, Any_, digests, names, seconds, seconds_or_any
+from pluto_measure.policy.tdx import TdxPolicy
+from pluto_measure.toml import table
+
+VERSION: Final = 1
+PLATFORMS: Final = ("qemu-tdx", "gcp-tdx", "azure-tdx", "gcp-confidential-space", "qemu-vtpm")
+EVIDENCE_TYPES: Final = ("tpm", "tdx")
+MACHINE_KINDS: Final = ("ppid", "platformInstance")  # and, without a kind, the digest of a TPM's attestation key
+
+__all__ = ["ANY", "EVIDENCE_TYPES", "PLATFORMS", "Any_", "Policy", "TdxPolicy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What is accepted. Durations in seconds, digests of 32 bytes.
+
+    `machines` are names: SHA-256 of the attestation key's public area in hex, or "ppid:" or "platformInstance:" and 16
+    bytes in hex, from the PCK certificate.
+    """
+
+    platforms: tuple[str, ...]
+    evidence_types: tuple[str, ...]
+    insecure_software_tpm: bool  # accept a TPM whose key no pinned chain vouches for; it proves nothing to a stranger
+    ak_trust: tuple[bytes, ...]  # SHA-256 of the DER of root certificates that vouch for attestation keys
+    machines: tuple[str, ...] | Any_
+    allow_debug: bool  # a debug flavour, and the attribute DEBUG of a trust domain
+    allow_unsigned_reference: bool
+    max_evidence_age: int | Any_
+    clock_skew: int  # how far a machine's clock, or Intel's, may run ahead of the verifier's
+    config_digest: bytes | Any_
+    outer_key_digest: Literal["required", "any"]  # whether the verifier must say which TLS key it saw
+    tdx: TdxPolicy | None = None  # there if, and only if, evidence of type `tdx` is accepted
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> Self:
+        """Parse a policy. FormatError for anything unknown, missing or of the wrong kind."""
+        fields = Fields(table(text, what="policy"), what="policy")
+        if (version := fields.take("version", int)) != VERSION:
+            raise FormatError("policy", f"version {version} is not known")
+        evidence_types = names(fields, "evidenceTypes", EVIDENCE_TYPES)
+        policy = cls(
+            platforms=names(fields, "platforms", PLATFORMS),
+            evidence_types=evidence_types,
+            insecure_software_tpm=fields.take("insecure_software_tpm", bool),
+            ak_trust=digests(fields.take("akTrust", list), "policy.akTrust"),
+            machines=_machines(fields.take("machines", list, str)),
+            allow_debug=fields.take("allowDebug", bool),
+            allow_unsigned_reference=fields.take("allowUnsignedReference", bool),
+            max_evidence_age=seconds_or_any(fields, "maxEvidenceAge"),
+            clock_skew=seconds(fields.take("clockSkew", int), "clockSkew"),
+            config_digest=_digest_or_any(fields.take("configDigest", str), "configDigest"),
+            outer_key_digest=_outer_key(fields.take("outerKeyDigest", str)),
+            tdx=_tdx(fields, evidence_types),
+        )
+        fields.end()
+        return policy
+
+
+def _tdx(fields: Fields, evidence_types: tuple[str, ...]) -> TdxPolicy | None:
+    if "tdx" in evidence_types:
+        return TdxPolicy.parse(fields.sub("td"), fields.sub("tcb"))
+    for name in ("td", "tcb"):
+        if fields.optional(name) is not None:
+            raise FormatError("policy", f'[{name}] judges evidence of type "tdx", which evidenceTypes does not name')
+    return None
+
+
+def _machines(value: list[Any] | str) -> tuple[str, ...] | Any_:
+    if value == ANY:
+        return "any"
+    if isinstance(value, str) or not value:
+        raise FormatError("policy", 'machines must be "any" or a list of names that is not empty')
+    return tuple(_machine(item) for item in value)
+
+
+def _machine(value: Any) -> str:
+    if not isinstance(value, str):
+        raise FormatError("policy", f"machines must hold text, not {type(value).__name__}")
+    kind, colon, number = value.rpartition(":")
+    if not colon:
+        return unhex(value, 32, what="policy.machines[]").hex()
+    if kind not in MACHINE_KINDS:
+        raise FormatError("policy", f"machines has {value!r}, whose kind is not one of {', '.join(MACHINE_KINDS)}")
+    unhex(number, 16, what=f"policy.machines[] {kind}")
+    return value
+
+
+def _digest_or_any(value: str, name: str) -> bytes | Any_:
+    return "any" if value == ANY else unhex(value, 32, what=f"policy.{name}")
+
+
+def _outer_key(value: str) -> Literal["required", "any"]:
+    if value == "required":
+        return "required"
+    if value == ANY:
+        return "any"
+    raise FormatError("policy", f'outerKeyDigest is {value!r}, neither "required" nor "any"')

@@ -1,0 +1,61 @@
+"""Kinds of fields that a policy has: names of a list, durations, digests, "any". Pure; FormatError and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.strict_json import Fields, unhex
+
+ANY: Final = "any"
+Any_ = Literal["any"]
+_LONGEST: Final = 10 * 366 * 86400
+
+
+def names(fields: Fields, name: str, known: tuple[str, ...], *, empty: bool = False) -> tuple[str, ...]:
+    """A list of names out of `known`, none twice; empty only where that means something."""
+    values = fields.take(name, list)
+    if not values and not empty:
+        raise FormatError("policy", f"{name} is empty; name what is accepted")
+    for value in values:
+        if value not in known:
+            raise FormatError("policy", f"{name} has {value!r}, which is not one of {', '.join(known)}")
+    if len(set(values)) != len(values):
+        raise FormatError("policy", f"{name} names something twice")
+    return tuple(values)
+
+
+def digests(values: list[Any], what: str, size: int = 32) -> tuple[bytes, ...]:
+    """A list of digests in hex."""
+    for value in values:
+        if not isinstance(value, str):
+            raise FormatError("policy", f"{what.removeprefix('policy.')} must hold text, not {type(value).__name__}")
+    return tuple(unhex(value, size, what=f"{what}[]") for value in values)
+
+
+def seconds(value: int, name: str) -> int:
+    if not 0 <= value <= _LONGEST:
+        raise FormatError("policy", f"{name} of {value} seconds is out of range")
+    return value
+
+
+def seconds_or_any(fields: Fields, name: str) -> int | Any_:
+    value = fields.take(name, int, str)
+    if value == ANY:
+        return "any"
+    if isinstance(value, str):
+        raise FormatError("policy", f'{name} must be "any" or a number of seconds')
+    return seconds(value, name)
+
+
+def registers_or_any(fields: Fields, name: str, *, zero: bool) -> tuple[bytes, ...] | Any_:
+    """ "any", a list of 48-byte values in hex that is not empty, or "zero" where that is allowed."""
+    value = fields.take(name, list, str)
+    if value == ANY:
+        return "any"
+    if value == "zero" and zero:
+        return (bytes(48),)
+    if isinstance(value, str) or not value:
+        words = '"any", "zero"' if zero else '"any"'
+        raise FormatError("policy", f"{name} must be {words} or a list of values that is not empty")
+    return digests(value, f"policy.{name}", 48)

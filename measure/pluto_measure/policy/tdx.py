@@ -1,0 +1,192 @@
+"""The part of a policy for TDX quotes: [td] judges the trust domain, [tcb] the platform under it. Pure.
+
+[td] is about what a TD report says (Intel TDX module ABI 348551, tables of ATTRIBUTES and XFAM), [tcb] about Intel's
+verdict and the collateral that it was reached by. What Intel's own policies call grace periods, evaluation numbers and
+advisories means the same here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Self
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.strict_json import Fields
+from pluto_measure.policy.fields import (
+    ANY,
+    Any_,
+    digests,
+    names,
+    registers_or_any,
+    seconds,
+    seconds_or_any,
+)
+
+# Statuses that a policy can accept; Revoked and TCB_NOT_SUPPORTED are not among them.
+STATUSES: Final = (
+    "UpToDate",
+    "SWHardeningNeeded",
+    "ConfigurationNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "OutOfDate",
+    "OutOfDateConfigurationNeeded",
+    "TDRelaunchAdvised",
+    "TDRelaunchAdvisedConfigurationNeeded",
+)
+# Attributes of a trust domain that a policy may allow by name: bit numbers. DEBUG, SEPT_VE_DISABLE and MIGRATABLE have
+# fields of their own; the rest of bits 0 to 7 puts the TD under test, and bits without a name are never allowed.
+ATTRIBUTES: Final[Mapping[str, int]] = {"ICSSD": 16, "LASS": 27, "PKS": 30, "KL": 31, "TPA": 62, "PERFMON": 63}
+Choice = bool | Any_
+# A misspelt advisory would reject nothing, so its form is checked.
+_ADVISORY: Final = re.compile(r"INTEL-[A-Z]+-[0-9]{5,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A 64-bit field of which the bits under `mask` must be `value`."""
+
+    value: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advisory:
+    """An advisory whose consequences the policy's author accepts until a time."""
+
+    id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TdxPolicy:
+    """What is accepted of a trust domain and its platform. Durations in seconds."""
+
+    # [td]
+    insecure_roots: tuple[bytes, ...]  # SHA-256 of the DER of further roots, of hardware that is no product of Intel's
+    report_data: Literal["required", "any"]  # whether the verifier must say what a bare quote is bound to
+    mr_seam: tuple[bytes, ...] | Any_
+    mr_config_id: tuple[bytes, ...] | Any_
+    mr_owner: tuple[bytes, ...] | Any_
+    mr_owner_config: tuple[bytes, ...] | Any_
+    mr_service_td: tuple[bytes, ...] | Any_
+    sept_ve_disable: Literal["required", "any"]
+    allow_migratable: bool
+    allowed_attributes: tuple[str, ...]
+    xfam: Masked
+    # [tcb]
+    accepted_statuses: tuple[str, ...]
+    accepted_advisories: tuple[Advisory, ...]
+    rejected_advisories: tuple[str, ...]
+    platform_grace: int  # how long after its TCB date a platform may be out of date
+    minimum_evaluation_number: int
+    max_collateral_age: int | Any_
+    collateral_grace: int  # how long after its next update is due collateral is still used
+    not_before: Literal["required", "any"]  # whether certificates must have begun
+    collateral_memory: Literal["required", "any"]  # whether older collateral than once seen must be ruled out
+    dynamic_platform: Choice
+    cached_keys: Choice
+    smt: Choice
+
+    @classmethod
+    def parse(cls, td: Fields, tcb: Fields) -> Self:
+        """From the tables [td] and [tcb]. FormatError."""
+        policy = cls(
+            insecure_roots=digests(td.take("insecure_roots", list), "policy.td.insecure_roots"),
+            report_data=_required(td, "reportData"),
+            mr_seam=registers_or_any(td, "mrSeam", zero=False),
+            mr_config_id=registers_or_any(td, "mrConfigId", zero=True),
+            mr_owner=registers_or_any(td, "mrOwner", zero=True),
+            mr_owner_config=registers_or_any(td, "mrOwnerConfig", zero=True),
+            mr_service_td=registers_or_any(td, "mrServiceTd", zero=True),
+            sept_ve_disable=_required(td, "septVeDisable"),
+            allow_migratable=td.take("allowMigratable", bool),
+            allowed_attributes=names(td, "allowedAttributes", tuple(ATTRIBUTES), empty=True),
+            xfam=_masked(td.sub("xfam")),
+            accepted_statuses=names(tcb, "acceptedStatuses", STATUSES),
+            accepted_advisories=_advisories(tcb.take("acceptedAdvisories", list)),
+            rejected_advisories=tuple(
+                _advisory(item, "rejectedAdvisories") for item in tcb.take("rejectedAdvisories", list)
+            ),
+            platform_grace=seconds(tcb.take("platformGrace", int), "platformGrace"),
+            minimum_evaluation_number=_number(tcb.take("minimumEvaluationNumber", int)),
+            max_collateral_age=seconds_or_any(tcb, "maxCollateralAge"),
+            collateral_grace=seconds(tcb.take("collateralGrace", int), "collateralGrace"),
+            not_before=_required(tcb, "notBefore"),
+            collateral_memory=_required(tcb, "collateralMemory"),
+            dynamic_platform=_choice(tcb, "dynamicPlatform"),
+            cached_keys=_choice(tcb, "cachedKeys"),
+            smt=_choice(tcb, "smt"),
+        )
+        td.end()
+        tcb.end()
+        return policy
+
+
+def _required(fields: Fields, name: str) -> Literal["required", "any"]:
+    value = fields.take(name, str)
+    if value == "required":
+        return "required"
+    if value == ANY:
+        return "any"
+    raise FormatError("policy", f'{name} is {value!r}, neither "required" nor "any"')
+
+
+def _choice(fields: Fields, name: str) -> Choice:
+    value = fields.take(name, bool, str)
+    if isinstance(value, bool):
+        return value
+    if value == ANY:
+        return "any"
+    raise FormatError("policy", f'{name} is {value!r}, neither true, false nor "any"')
+
+
+def _number(value: int) -> int:
+    if not 0 <= value <= 0xFFFFFFFF:
+        raise FormatError("policy", f"minimumEvaluationNumber {value} is out of range")
+    return value
+
+
+def _masked(fields: Fields) -> Masked:
+    found = Masked(_bits(fields, "value"), _bits(fields, "mask"))
+    fields.end()
+    if found.value & ~found.mask:
+        raise FormatError("policy", "xfam.value has bits outside xfam.mask, so nothing would be accepted")
+    return found
+
+
+def _bits(fields: Fields, name: str) -> int:
+    text = fields.take(name, str)
+    try:
+        value = int(text, 16) if text.startswith("0x") and "_" not in text else -1
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 64:
+        raise FormatError("policy", f'xfam.{name} is {text!r}, not 64 bits such as "0x3"')
+    return value
+
+
+def _advisories(values: list[Any]) -> tuple[Advisory, ...]:
+    found = []
+    for value in values:
+        fields = Fields(value, what="policy.acceptedAdvisories[]")
+        until = fields.take("until", datetime)
+        if until.tzinfo is None:
+            raise FormatError("policy", "acceptedAdvisories[].until has no zone; write 2027-01-01T00:00:00Z")
+        try:
+            until = until.astimezone(UTC)
+        except OverflowError as error:  # before the first or after the last year, in UTC
+            raise FormatError("policy", f"acceptedAdvisories[].until {until} is out of range") from error
+        found.append(Advisory(_advisory(fields.take("id"), "acceptedAdvisories[].id"), until))
+        fields.end()
+    if len({advisory.id for advisory in found}) != len(found):
+        raise FormatError("policy", "acceptedAdvisories names something twice")
+    return tuple(found)
+
+
+def _advisory(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not _ADVISORY.fullmatch(value):
+        raise FormatError("policy", f"{name} has {value!r}, which is no advisory such as INTEL-SA-01192")
+    return value

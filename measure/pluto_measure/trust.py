@@ -1,0 +1,126 @@
+"""The trust file: whose signatures make reference values count, and how many of them. Pure: TOML in, a value out.
+
+`k` organisations must have signed the same values; an organisation signs by any of its identities (a certificate of
+Sigstore's, told by issuer and by the very workflow that it names) or by any of its keys. Every field is required, an
+unknown one is an error. Format: docs/formats/trust.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Final, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.strict_json import Fields
+from pluto_measure.toml import table
+
+VERSION: Final = 1
+ANY: Final = "any"
+_WHAT: Final = "trust"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A signer by certificate. Every member is compared exactly; only `repository_id` and `ref` may be "any"."""
+
+    issuer: str
+    san: str
+    repository_id: str
+    ref: str
+
+    @classmethod
+    def parse(cls, value: object, what: str) -> Self:
+        fields = Fields(value, what=what)
+        identity = cls(*(_said(fields, name, what) for name in ("issuer", "san", "repositoryId", "ref")))
+        fields.end()
+        for name, text in (("issuer", identity.issuer), ("san", identity.san)):
+            if text == ANY or "*" in text:
+                raise FormatError(what, f"{name} must be spelled out: anybody could sign for a pattern")
+        return identity
+
+    def may_be(self, other: Identity) -> bool:
+        """Whether one signer may be both."""
+        pairs = ((self.repository_id, other.repository_id), (self.ref, other.ref))
+        same = (self.issuer, self.san) == (other.issuer, other.san)
+        return same and all(a == b or ANY in (a, b) for a, b in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """Who signs. `keys`: PEM text of public keys (ed25519, or ECDSA on P-256 or secp256k1), in one spelling."""
+
+    name: str
+    identities: tuple[Identity, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose word is needed: `k` of the organisations."""
+
+    k: int
+    organisations: tuple[Organisation, ...]
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> Self:
+        """FormatError for anything unknown, missing, of the wrong kind or impossible to meet."""
+        fields = Fields(table(text, what=_WHAT), what=_WHAT)
+        if (version := fields.take("version", int)) != VERSION:
+            raise FormatError(_WHAT, f"version {version} is not known")
+        k, listed = fields.take("k", int), fields.take("organisations", list)
+        fields.end()
+        organisations = tuple(_organisation(item, f"{_WHAT}.organisations[{i}]") for i, item in enumerate(listed))
+        if len({organisation.name for organisation in organisations}) != len(organisations):
+            raise FormatError(_WHAT, "an organisation's name occurs twice, so its word would count twice")
+        if not 1 <= k <= len(organisations):
+            raise FormatError(_WHAT, f"k is {k}, and there are {len(organisations)} organisations")
+        for first, second in combinations(organisations, 2):
+            if _share_a_signer(first, second):
+                raise FormatError(_WHAT, f"{first.name!r} and {second.name!r} share a signer, who would count twice")
+        return cls(k, organisations)
+
+
+def _share_a_signer(first: Organisation, second: Organisation) -> bool:
+    is_both = any(one.may_be(other) for one in first.identities for other in second.identities)
+    return is_both or not set(first.keys).isdisjoint(second.keys)
+
+
+def _organisation(value: object, what: str) -> Organisation:
+    fields = Fields(value, what=what)
+    name = _said(fields, "name", what)
+    identities, keys = fields.take("identities", list), fields.take("keys", list)
+    fields.end()
+    if not identities and not keys:
+        raise FormatError(what, f"{name!r} has neither an identity nor a key, so it could never sign")
+    return Organisation(
+        name,
+        tuple(Identity.parse(item, f"{what}.identities[{i}]") for i, item in enumerate(identities)),
+        tuple(_key(item, f"{what}.keys[{i}]") for i, item in enumerate(keys)),
+    )
+
+
+def _said(fields: Fields, name: str, what: str) -> str:
+    text: str = fields.take(name, str)
+    if not text or text != text.strip():
+        raise FormatError(what, f"{name} is empty or has spaces around it")
+    return text
+
+
+def _key(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(what, f"must be PEM text, not {type(value).__name__}")
+    try:
+        key = load_pem_public_key(value.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise FormatError(what, "is no public key in PEM") from error
+    curves = (ec.SECP256R1, ec.SECP256K1)
+    if not isinstance(key, ed25519.Ed25519PublicKey) and not (
+        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves)
+    ):
+        raise FormatError(what, "is neither ed25519 nor ECDSA on P-256 or secp256k1")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

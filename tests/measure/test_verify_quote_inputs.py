@@ -1,0 +1,195 @@
+"""pluto-measure verify with TDX quotes: collateral, state directory, trust, and garbage in place of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pluto_measure.collateral.store import Store
+from simulators.collateral_keeper import items
+from simulators.intel import (
+    Authority,
+    collateral,
+    healthy,
+    tcb_info,
+    world,
+)
+from simulators.policies import TDX_TEXT, changed
+from simulators.trust_domains import TrustDomain
+from simulators.verifier_files import EARLY, HONEST, Called, Files, bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs/examples"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_a_bundle_is_collateral_too_and_its_early_set_warns(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    files.collateral = files.write("bundle.json", bundle(early=EARLY).to_text())
+    called = Called(capsys, *files.enveloped())
+    assert called.code == 0
+    assert called.findings["tcb.forecast"]["verdict"] == "warning"
+    assert called.document["explanation"]["early"]["status"] == "OutOfDate"
+    assert called.document["tcb"]["status"] == "UpToDate"
+    assert "WARNING  tcb.forecast: Intel's early set says OutOfDate" in called.out
+
+
+def test_a_bundle_for_another_platform_is_an_error(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    of = world(machine={"fmspc": b"\1" * 6})
+    files.envelope = files.write("evidence.json", TrustDomain(world=of).envelope().to_text())
+    files.collateral = files.write("bundle.json", bundle().to_text())
+    called = Called(capsys, *files.enveloped())
+    assert (called.code, called.document["error"]["hint"]) == (3, "run 'pluto-measure collateral fetch'")
+    files.collateral = files.write("common.json", json.dumps(healthy().collateral))
+    called = Called(capsys, *files.enveloped())
+    assert (called.code, called.refused) == (4, {"collateral.fmspc"})
+
+
+def test_a_state_directory_gives_collateral_and_refuses_what_is_older(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = files.folder / "state"
+    without = files.enveloped("--state", state, leave_out=("--collateral",))
+    called = Called(capsys, *without)
+    assert (called.code, called.refused) == (5, {"collateral.given"})
+    Store(state).keep(items(bundle(early=EARLY)))
+    called = Called(capsys, *without)
+    assert (called.code, called.findings["collateral.rollback"]["verdict"]) == (0, "pass")
+    assert called.findings["tcb.forecast"]["verdict"] == "warning"
+    old = collateral(Authority.make(), info=tcb_info(evaluation=19))
+    files.collateral = files.write("old.json", json.dumps(old))
+    called = Called(capsys, *files.enveloped("--state", state))
+    assert (called.code, called.refused) == (5, {"collateral.rollback"})
+    assert "TCB info is older than what was seen before" in called.findings["collateral.rollback"]["text"]
+    assert Called(capsys, *files.enveloped()).findings["collateral.rollback"]["verdict"] == "warning"
+
+
+def test_a_policy_may_want_a_memory(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    files.policy = files.write("policy.toml", changed(TDX_TEXT, collateralMemory='"required"'))
+    called = Called(capsys, *files.enveloped())
+    assert (called.code, called.refused) == (5, {"collateral.rollback"})
+    assert Called(capsys, *files.enveloped("--state", files.folder / "state")).code == 0
+
+
+@pytest.mark.parametrize("name", ["root_ca_crl", "tcb_info_issuer_chain"])
+def test_what_does_not_verify_is_refused_for_that_and_not_for_its_age(
+    name: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list that neither PCK CA issued, and no chain beside it; a chain that is none of Intel's."""
+    members = {**healthy().collateral, "pck_crl_issuer_chain": "", "pck_crl": healthy().collateral["root_ca_crl"]}
+    if name == "tcb_info_issuer_chain":
+        members = {**healthy().collateral, name: Authority.make(1).chain_pem("tcb_signing")}
+    files.collateral = files.write("collateral.json", json.dumps(members))
+    without, remembering = Called(capsys, *files.enveloped()), Called(capsys, *files.enveloped("--state", files.folder))
+    assert (without.code, remembering.code) == (4, 4)
+    assert without.refused == remembering.refused
+    assert not (files.folder / "collateral").exists()
+
+
+def test_only_collateral_of_intels_is_remembered(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    state = files.folder / "state"
+    called = Called(capsys, *files.enveloped("--state", state))
+    assert called.code == 0
+    assert called.err.strip().endswith("this collateral is not Intel's, so it is not remembered")
+    assert Store(state).memory().tcb_infos == {}
+
+
+def test_real_collateral_is_remembered_of_an_authentic_quote_alone(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quotes, state = vectors / "quotes", tmp_path / "state"
+    quote, forged = quotes / "dcap-qvl/tdx_quote", tmp_path / "forged.bin"
+    older, newer = (
+        quotes / f"derived/collateral/b0c06f000000-{name}.json" for name in ("e17-20250619", "e18-20260424")
+    )
+    more = ("--at", "2026-05-01T00:00:00Z", "--state", state)
+    altered = bytearray(quote.read_bytes())
+    altered[600] ^= 1
+    forged.write_bytes(altered)
+    assert Called(capsys, forged, "--collateral", newer, *more).code == 4
+    assert not state.exists()
+    called = Called(capsys, quote, "--collateral", newer, *more)
+    assert (called.code, called.document["authentic"]) == (5, True)
+    assert Store(state).memory().tcb_infos["b0c06f000000"].number == 18
+    called = Called(capsys, quote, "--collateral", older, *more)
+    assert "collateral.rollback" in called.refused
+    assert Store(state).memory().tcb_infos["b0c06f000000"].number == 18
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        ("--report-data", "", 2),
+        ("--report-data", "zz", 2),
+        ("--report-data", "00" * 65, 2),
+        ("--at", "now", 2),
+        ("--at", "9999-12-31T23:59:59Z", 5),
+        ("--at", "1000-01-01T00:00:00Z", 5),
+        ("--collateral", "absent", 2),
+        ("--log", "absent", 2),
+        ("--trust", "absent", 2),
+        ("--state", "quote.bin", 2),
+    ],
+)
+def test_a_wrong_argument_has_its_exit_code(
+    option: str, value: str, code: int, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = str(files.folder / value) if value in ("absent", "quote.bin") else value
+    called = Called(capsys, *files.bare(option, value, leave_out=(option,)))
+    assert called.code == code
+    if code == 2:
+        assert called.document["error"]["kind"] == "UsageError"
+
+
+@pytest.mark.parametrize("option", ["--report-data", "--log"])
+def test_an_envelope_has_its_own_claims_and_log(option: str, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    called = Called(capsys, *files.enveloped(option, "00" if option == "--report-data" else files.log))
+    assert (called.code, called.document["error"]["kind"]) == (2, "UsageError")
+
+
+GARBAGE = {
+    "nothing": b"",
+    "text": b"hello",
+    "cut": HONEST.quote()[:700],
+    "SGX": world(version=4).with_quote(tee_type=0).quote,
+    "version 9": b"\x09" + HONEST.quote()[1:],
+    "array of texts": b'["a"]',
+    "array of numbers": b"[256]",
+    "odd hex": b"abc",
+    "nested": b"[" * 100_000,
+    "nested object": b'{"type":' * 50_000,
+    "object": b"{}",
+    "large": b"\0" * (9 * 1024 * 1024),
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_in_place_of_evidence_ends_with_three(
+    name: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.quote = files.write("garbage", GARBAGE[name])
+    called = Called(capsys, *files.bare())
+    assert (called.code, called.document["error"]["kind"]) == (3, "FormatError")
+
+
+@pytest.mark.parametrize("name", ["collateral", "policy", "reference", "log", "trust"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100_000, b'{"format": "pluto-collateral-bundle"}'])
+def test_garbage_beside_it_ends_with_three(
+    name: str, content: bytes, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = files.write("garbage", content)
+    called = Called(capsys, *files.bare(f"--{name}", bad, leave_out=(f"--{name}",)))
+    assert (called.code, called.document["error"]["kind"]) == (3, "FormatError")
+
+
+def test_a_trust_file_is_read_and_what_it_cannot_do_yet_is_said(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = Called(capsys, *files.enveloped("--trust", EXAMPLES / "trust.toml"))
+    assert called.code == 0
+    assert "the trust file wants 2 of 3 organisations; nobody signed these references" in called.err
