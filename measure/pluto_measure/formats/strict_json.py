@@ -37,9 +37,9 @@ def loads(text: bytes | str, *, what: str, limit: int = 64 * 1024 * 1024) -> Any
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for index, name in enumerate(names) if name in names[:index])
-            raise FormatError(what, f"key {twice[:40]!r} occurs twice")
+            left = dict.fromkeys(found, 1)
+            twice = next(name for name, _ in items if left.pop(name, None) is None)
+            raise FormatError(what, f"key occurs twice: {twice[:40]!r}")
         return found
 
     def constant(name: str) -> Any:
