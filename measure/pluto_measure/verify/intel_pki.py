@@ -10,9 +10,9 @@ machine share nearly all of them. Dates come back as `Window`s, for the appraisa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -157,23 +157,39 @@ def ca_chain(pem: bytes, roots: Roots, *, what: str) -> Chain:
 def load(der: bytes, what: str) -> x509.Certificate:
     """A certificate. FormatError for bytes that are none, or that have more than one reading."""
     try:
-        certificate = _certificate(der)
+        return _read(der).certificate
     except _UNREADABLE as error:
         raise FormatError(what, f"hold what is no certificate: {error}") from error
-    if not _ends_in(der, certificate.signature):
-        raise FormatError(what, "hold a certificate that does not end in its signature")
-    if certificate.serial_number <= 0:  # RFC 5280 section 4.1.2.2; no list can be asked for one below
-        raise FormatError(what, f"hold a certificate with the serial number {certificate.serial_number}")
-    return certificate
+
+
+class _Read(NamedTuple):
+    """A certificate, read to the end: nothing of it raises any more."""
+
+    certificate: x509.Certificate
+    parts: SignedDer
+    key: ec.EllipticCurvePublicKey | None  # where it is one on P-256
+
+
+# Intel's root is a constant of this program, so it is read once and for all. Its hash is compared at every use.
+_ROOTS_READ: Final[dict[bytes, _Read]] = {}
 
 
 @lru_cache(_REMEMBERED)
-def _certificate(der: bytes) -> x509.Certificate:
-    """A certificate, parsed to the end, so that nothing below raises. Root and CA stand in several chains."""
+def _read(der: bytes) -> _Read:
+    """Root and CA stand in several chains. Raises one of _UNREADABLE."""
+    if (known := _ROOTS_READ.get(der)) is not None:
+        return known
     certificate = x509.load_der_x509_certificate(der)
     certificate.extensions  # noqa: B018
-    certificate.not_valid_before_utc, certificate.not_valid_after_utc, _parts(der)
-    return certificate
+    certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
+    if not _ends_in(der, certificate.signature):
+        raise ValueError("it does not end in its signature")
+    if certificate.serial_number <= 0:  # RFC 5280 section 4.1.2.2; no list can be asked for one below
+        raise ValueError(f"the serial number is {certificate.serial_number}")
+    found = _Read(certificate, SignedDer.certificate(der), p256_key(certificate))
+    if _is_root(der, INTEL_ROOTS):
+        _ROOTS_READ[der] = found
+    return found
 
 
 @lru_cache(_LISTS_REMEMBERED)
@@ -199,10 +215,10 @@ def load_crl(der: bytes, what: str) -> Crl:
 @lru_cache(_LISTS_REMEMBERED)
 def crl_problem(crl_der: bytes, issuer_der: bytes) -> str | None:
     """Why the list was not signed by that certificate's key under its name; None: it was."""
-    crl, issuer = _list(crl_der), _certificate(issuer_der)
-    parts, key = SignedDer.revocation_list(crl_der), p256_key(issuer)
+    crl, issuer = _list(crl_der), _read(issuer_der)
+    parts, key = SignedDer.revocation_list(crl_der), issuer.key
     try:
-        if parts.issuer != _parts(issuer_der).subject:
+        if parts.issuer != issuer.parts.subject:
             return f"the list was issued by {common_name(parts.issuer)!r}, not by {_name(issuer_der)!r}"
         critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
         if critical:
@@ -233,13 +249,6 @@ def p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | None:
     except (ValueError, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1" else None
-
-
-def at_utc(value: datetime) -> datetime:
-    """The same moment in UTC; a time without a zone is our bug."""
-    if value.tzinfo is None:
-        raise ValueError("the time has no zone")
-    return value.astimezone(UTC)
 
 
 Loaded = tuple[x509.Certificate, bytes]
@@ -279,7 +288,8 @@ def _ordered(leaf: Loaded, others: list[Loaded], size: int, roots: Roots) -> Cha
 
 
 def _is_self_issued(der: bytes) -> bool:
-    return _parts(der).issuer == _parts(der).subject
+    parts = _read(der).parts
+    return parts.issuer == parts.subject
 
 
 def _is_root(der: bytes, roots: Iterable[bytes]) -> bool:
@@ -295,19 +305,16 @@ def _issue_problem(subject: Loaded, issuer: Loaded) -> str | None:
 @lru_cache(_REMEMBERED)
 def issued(subject_der: bytes, issuer_der: bytes) -> bool:
     """Whether names fit and the issuer's P-256 key signed the subject, by ECDSA with SHA-256."""
-    subject, parts, key = _certificate(subject_der), _parts(subject_der), p256_key(_certificate(issuer_der))
+    subject, issuer = _read(subject_der), _read(issuer_der)
     try:
-        if key is None or _is_other_algorithm(subject, parts) or parts.issuer != _parts(issuer_der).subject:
+        if issuer.key is None or _is_other_algorithm(subject.certificate, subject.parts):
             return False
-        key.verify(subject.signature, parts.signed, _ECDSA_SHA256)
+        if subject.parts.issuer != issuer.parts.subject:
+            return False
+        issuer.key.verify(subject.certificate.signature, subject.parts.signed, _ECDSA_SHA256)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True
-
-
-@lru_cache(_REMEMBERED)
-def _parts(der: bytes) -> SignedDer:
-    return SignedDer.certificate(der)
 
 
 def _is_other_algorithm(item: x509.Certificate | x509.CertificateRevocationList, parts: SignedDer) -> bool:
@@ -371,9 +378,4 @@ def _sgx_extension(certificate: x509.Certificate) -> bytes | None:
 
 def _name(der: bytes) -> str:
     """The common name of a certificate's subject."""
-    return _parts(der).name
-
-
-def names(windows: Sequence[Window]) -> str:
-    """ "TCB info, PCK certificate": what a finding is about."""
-    return ", ".join(window.what for window in windows)
+    return _read(der).parts.name
