@@ -69,11 +69,15 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Branches of what computes measurements, without the folder of real data. coverage.py rounds to whole per cent.
+# Branches of what computes measurements, and of what verifies and appraises, without the folder of real data.
+# coverage.py rounds to whole per cent.
 coverage: .venv/.dev
-	PLUTO_VECTORS=none COVERAGE_FILE=build/coverage $(BIN)/python -m coverage run -m pytest -q -m "not interop" tests/measure tests/fuzz
+	PLUTO_VECTORS=none COVERAGE_FILE=build/coverage $(BIN)/python -m coverage run -m pytest -q \
+		-m "not interop and not slow" tests/measure tests/fuzz tests/architecture
 	COVERAGE_FILE=build/coverage $(BIN)/python -m coverage report --fail-under=95 \
 		--include='measure/pluto_measure/predict/*,measure/pluto_measure/formats/*,measure/pluto_measure/replay.py,measure/pluto_measure/mrtd.py,measure/pluto_measure/rules.py,measure/pluto_measure/firmware.py,measure/pluto_measure/platform*.py'
+	COVERAGE_FILE=build/coverage $(BIN)/python -m coverage report --fail-under=96 \
+		--include='measure/pluto_measure/verify/*,measure/pluto_measure/appraise/*,measure/pluto_measure/policy/*,measure/pluto_measure/collateral/*,measure/pluto_measure/reference.py,measure/pluto_measure/trust.py'
 
 # Pages that are made of the code; the tests compare them.
 docs: .venv/.dev
