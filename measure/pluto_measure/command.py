@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -54,7 +55,7 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     as_json = "--json" in words
     try:
         arguments = top.parse_args(words)
-        result: Result = arguments.run(arguments)
+        result: Result = _quietly(arguments.run, arguments)
     except PlutoError as error:
         print(f"{top.prog}: error: {error}", file=sys.stderr)
         if error.hint:
@@ -72,6 +73,14 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     for note in result.notes:
         print(f"{top.prog}: {note}", file=sys.stderr)
     return _write(top.prog, pretty(result.document) if as_json else result.text) or result.exit_code
+
+
+def _quietly(command: Command, arguments: argparse.Namespace) -> Result:
+    """Run a command. Libraries warn of odd input with places in their source, which says nothing to its reader."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        return command(arguments)
 
 
 def _write(prog: str, text: str) -> int:

@@ -1,8 +1,9 @@
 """Compare a machine's registers and its whole log with one profile of reference values. Pure.
 
 Register by register: the quoted value against the profile's rule, the log's replay against the quoted value, and the
-log's events against the predicted ones. The log is untrusted until its replay gives the quoted registers; the order of
-events between registers is nobody's word, so it is not looked at.
+log's events against the predicted ones. The log is untrusted until its replay gives the quoted registers, so what
+differs in another log is told only where the register itself proves the predicted events. The order of events between
+registers is nobody's word, so it is not looked at.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def _with_log(medium: Medium, profile: Profile, registers: Registers, log: Event
         if not (actual or expected):
             continue
         yield _replay(medium, name, registers, replayed, as_predicted=name not in meanings)
-        yield _events(medium, name, rule, expected, actual, meanings.get(name))
+        found = _events(medium, name, rule, expected, actual, meanings.get(name))
+        if not _gives(medium, name, registers, replayed):
+            found = _unproven(found, as_booted=_is_as_booted(medium, profile, name, registers, replayed))
+        yield found
 
 
 def _meanings(medium: Medium, profile: Profile, log: EventLog) -> Mapping[str, Difference]:
@@ -115,19 +119,20 @@ def _register(
 ) -> Finding:
     check, actual = f"register.{name}", _spell(medium, registers, name)
     if rule is None:
-        return Finding(check, "fail", "the reference says nothing of this register", None, actual)
+        return Finding(check, "fail", f"the reference says nothing of {name}", None, actual)
     if rule.match == "any":
-        return Finding(check, "warning", "the reference accepts any value", "any", actual)
+        return Finding(check, "warning", f"the reference accepts any value of {name}", "any", actual)
     allowed = {bank: rule.accepted(name, bank, replayed) or () for bank in medium.banks}
     if rule.values:  # one value has digests in every bank, and all must be of the same value
         holds = any(all(value.get(bank) == registers[bank][name] for bank in medium.banks) for value in rule.values)
     else:
         holds = all(registers[bank][name] in values for bank, values in allowed.items())
+    what = "what the log replays to" if rule.match == "replay" else "the reference value"
     return judge(
         check,
         holds,
-        "what the log replays to" if rule.match == "replay" else "the reference value",
-        otherwise="not what the log replays to" if rule.match == "replay" else "not the reference value",
+        f"{name} is {what}",
+        otherwise=f"{name} is not {what}",
         expected=" | ".join(f"{bank}:{value.hex()}" for bank, values in allowed.items() for value in values),
         actual=actual,
     )
@@ -143,12 +148,32 @@ def _replay(medium: Medium, name: str, registers: Registers, replayed: Replayed,
         otherwise += ", or something was measured after the log's end"
     return judge(
         f"log.replay.{name}",
-        all(replayed[bank][name] == registers[bank][name] for bank in medium.banks),
+        _gives(medium, name, registers, replayed),
         "the log's events give the quoted value",
         otherwise=otherwise,
         expected=_spell(medium, registers, name),
         actual=_spell(medium, replayed, name),
     )
+
+
+def _gives(medium: Medium, name: str, registers: Registers, replayed: Replayed) -> bool:
+    """Whether the log replays to what was quoted. Nothing else vouches for its events."""
+    return all(replayed[bank][name] == registers[bank][name] for bank in medium.banks)
+
+
+def _is_as_booted(medium: Medium, profile: Profile, name: str, registers: Registers, replayed: Replayed) -> bool:
+    """Whether the register proves the predicted events, so that a log of others is known to differ from the boot."""
+    return _register(medium, name, profile.registers.get(name), registers, replayed).verdict == "pass"
+
+
+def _unproven(found: Finding, *, as_booted: bool) -> Finding:
+    """What is said of the events of a register that the log does not give, which proves nothing of them.
+
+    `_replay` refuses that. What differs is told only where it says how the log departs from what was booted.
+    """
+    if found.verdict != "fail":
+        return Finding(found.id, found.verdict, f"{found.text}, but the log does not give the quoted value")
+    return found if as_booted else Finding(found.id, "fail", "not compared: the log does not give the quoted value")
 
 
 def _events(
@@ -175,12 +200,19 @@ def _events(
     return Finding(check, "pass", f"all {len(expected)} events are the predicted ones")
 
 
-def first_difference(profile: Profile, log: EventLog | None) -> Difference | None:
-    """The first event of the log that is not the predicted one, explained; None where there is none, or no log."""
+def first_difference(profile: Profile, registers: Registers, log: EventLog | None) -> Difference | None:
+    """The first event of the log that is not the predicted one, explained; None where there is none, or no log.
+
+    Left out are registers that neither the log gives nor the reference values: nothing is proven of their events.
+    """
     medium = MEDIA[profile.platform]
     if log is None or _log(medium, log).verdict == "fail":
         return None
-    return next(iter(_meanings(medium, profile, log).values()), None)
+    replayed, meanings = replay(log), _meanings(medium, profile, log)
+    for name, found in meanings.items():
+        if _gives(medium, name, registers, replayed) or _is_as_booted(medium, profile, name, registers, replayed):
+            return found
+    return None
 
 
 def _own_events(check: str, actual: Sequence[LogEvent]) -> Finding:

@@ -22,6 +22,7 @@ from pluto_measure.toml import table
 VERSION: Final = 1
 ANY: Final = "any"
 _WHAT: Final = "trust"
+_MOST: Final = 64  # organisations, and signers of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Trust:
             raise FormatError(_WHAT, f"version {version} is not known")
         k, listed = fields.take("k", int), fields.take("organisations", list)
         fields.end()
+        if len(listed) > _MOST:
+            raise FormatError(_WHAT, f"{len(listed)} organisations are more than {_MOST}")
         organisations = tuple(_organisation(item, f"{_WHAT}.organisations[{i}]") for i, item in enumerate(listed))
         if len({organisation.name for organisation in organisations}) != len(organisations):
             raise FormatError(_WHAT, "an organisation's name occurs twice, so its word would count twice")
@@ -95,6 +98,8 @@ def _organisation(value: object, what: str) -> Organisation:
     name = _said(fields, "name", what)
     identities, keys = fields.take("identities", list), fields.take("keys", list)
     fields.end()
+    if len(identities) + len(keys) > _MOST:
+        raise FormatError(what, f"{len(identities) + len(keys)} signers are more than {_MOST}")
     if not identities and not keys:
         raise FormatError(what, f"{name!r} has neither an identity nor a key, so it could never sign")
     return Organisation(

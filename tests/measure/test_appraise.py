@@ -7,8 +7,11 @@ import hashlib
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pluto_measure.appraise import Appraisal, verify_evidence
+from pluto_measure.appraise.common import age_words, duration
 from pluto_measure.errors import FormatError
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
@@ -167,6 +170,31 @@ def test_evidence_is_accepted_only_within_its_age(seconds: int, accepted: bool) 
     appraisal = appraised(at=NOW + timedelta(seconds=seconds))
     assert appraisal.accepted is accepted
     assert verdicts(appraisal)["policy.evidence_age"] == ("pass" if accepted else "fail")
+
+
+def test_the_age_of_evidence_in_words_of_people() -> None:
+    def said(seconds: int) -> tuple[object, str]:
+        found = appraised(at=NOW + timedelta(seconds=seconds)).findings
+        return next((finding.expected, finding.text) for finding in found if finding.id == "policy.evidence_age")
+
+    old = "at most 600 seconds old"
+    assert said(601) == (old, "the machine dates its evidence 601 seconds ago")
+    assert said(5 * 3600 + 7) == (old, "the machine dates its evidence 5 hours ago")
+    assert said(48 * 3600 - 1) == (old, "the machine dates its evidence 47 hours ago")
+    assert said(48 * 3600) == (old, "the machine dates its evidence 2 days ago")
+    assert said(-61) == ("at most 60 seconds ahead", "the machine dates its evidence 61 seconds into the future")
+
+
+@given(st.integers(0, 400 * 86400), st.integers(0, 400 * 86400))
+def test_durations_are_exact_and_an_age_above_its_limit_looks_so(seconds: int, limit: int) -> None:
+    units = {"day": 86400, "hour": 3600, "second": 1}
+
+    def read(words: str) -> int:
+        parts = words.split()
+        return sum(int(n) * units[unit.removesuffix("s")] for n, unit in zip(parts[::2], parts[1::2], strict=True))
+
+    assert read(duration(seconds)) == seconds
+    assert (read(age_words(seconds, limit)) > limit) is (seconds > limit)
 
 
 def test_evidence_of_any_age_still_may_not_come_from_the_future() -> None:

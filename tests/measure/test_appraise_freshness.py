@@ -147,6 +147,33 @@ def test_the_age_of_tcb_info_and_qe_identity(what: str, age: int, accepted: bool
         assert text(appraisal, "collateral.age") == f"the {what} was issued 101 seconds ago"
 
 
+def shown(appraisal: Appraisal, check: str) -> tuple[object, object]:
+    return next((finding.expected, finding.actual) for finding in appraisal.findings if finding.id == check)
+
+
+def test_ages_in_words_of_people() -> None:
+    """In whole days, but never so that what is refused looks as if it were accepted."""
+    cases = {105 * DAY + 7 * SECOND: "105 days", 30 * DAY + SECOND: "30 days 1 second", 30 * DAY: "30 days"}
+    for age, words in cases.items():
+        appraisal = of(tcb(NOW - age, NOW + DAY))
+        assert shown(appraisal, "collateral.age") == ("at most 30 days", words)
+        refused = f"the TCB info was issued {words} ago"
+        assert (text(appraisal, "collateral.age") == refused) is (age > 30 * DAY)
+    future = of(healthy().with_collateral(info=tcb_info(issued=NOW + DAY), identity=qe_identity(issued=NOW + DAY)))
+    assert shown(future, "collateral.age") == ("at most 30 days", "0 seconds")
+
+
+def test_what_is_due_is_shown_with_its_date() -> None:
+    given = tcb(NOW - DAY, NOW - timedelta(hours=3))
+    assert shown(of(given), "collateral.expired") == (
+        "an update due after 2026-11-20T12:00:00Z",
+        "TCB info 2026-11-20T09:00:00Z",
+    )
+    graced = of(given, policy=rules(collateral_grace=2 * 86400))
+    expected = "an update due after 2026-11-20T12:00:00Z, or at most 2 days before"
+    assert shown(graced, "collateral.expired") == (expected, "TCB info 2026-11-20T09:00:00Z")
+
+
 def test_revocation_lists_count_until_they_are_due_however_old() -> None:
     """Intel issues the root's once a year."""
     old = with_crl("root", this_update=NOW - 300 * DAY, next_update=NOW + 60 * DAY)
@@ -246,5 +273,5 @@ def test_real_collateral_at_the_edges_of_its_time(vectors: Path) -> None:
 
 
 def test_the_finding_shows_the_time_it_was_judged_at() -> None:
-    shown = {finding.id: finding.actual for finding in appraised().findings}
-    assert shown["certificates.not_after"] == shown["collateral.expired"] == "2026-11-20T12:00:00Z"
+    actual = {finding.id: finding.actual for finding in appraised().findings}
+    assert actual["certificates.not_after"] == actual["collateral.expired"] == "2026-11-20T12:00:00Z"

@@ -101,6 +101,8 @@ def test_something_measured_after_the_logs_end(name: str) -> None:
     appraisal = appraised(TrustDomain(later=((name, b"x"),)))
     assert refused(appraisal) == [f"register.{name}", f"log.replay.{name}"]
     assert "measured after the log's end" in text(appraisal, f"log.replay.{name}")
+    assert text(appraisal, f"log.events.{name}").endswith("predicted ones, but the log does not give the quoted value")
+    assert "log" not in appraisal.explanation
 
 
 def test_a_cleaned_log_hides_nothing() -> None:
@@ -113,6 +115,15 @@ def test_the_log_of_another_boot_beside_honest_registers() -> None:
     appraisal = appraised(TrustDomain(log=TrustDomain(edits=(other("initrd"),)).log_bytes()))
     assert refused(appraisal) == ["log.replay.rtmr2", "log.events.rtmr2"]
     assert "the log was altered or is not of this boot" in text(appraisal, "log.replay.rtmr2")
+    assert named(appraisal)["role"] == "initrd", "the register proves what was booted, so the log is the wrong one"
+
+
+def test_a_log_of_neither_boot_is_not_compared() -> None:
+    appraisal = appraised(TrustDomain(edits=(other("initrd"),), log=TrustDomain(edits=(gone("initrd"),)).log_bytes()))
+    assert refused(appraisal) == ["register.rtmr2", "log.replay.rtmr2", "log.events.rtmr2"]
+    assert text(appraisal, "register.rtmr2") == "rtmr2 is not the reference value"
+    assert text(appraisal, "log.events.rtmr2") == "not compared: the log does not give the quoted value"
+    assert "log" not in appraisal.explanation
 
 
 def test_an_empty_log_replays_to_nothing() -> None:

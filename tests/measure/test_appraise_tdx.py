@@ -166,6 +166,29 @@ def test_no_references_tell_the_facts() -> None:
     without = bare(references=())
     assert refused(without) == ["policy.platform", "reference.profile"]
     assert without.platform is None
+    said = {finding.id: finding.text for finding in without.failures}
+    assert said["policy.platform"] == "not compared, as no reference values were given"
+    assert said["reference.profile"] == "no reference values were given (--reference)"
+    of_a_tpm = bare(references=(tpm_quotes.reference_of(),))
+    assert refused(of_a_tpm) == ["policy.platform", "reference.profile"]
+    assert "no profile that would" in next(f.text for f in of_a_tpm.failures if f.id == "policy.platform")
+
+
+def test_what_was_not_given_is_refused_with_the_option_that_gives_it() -> None:
+    lacking: dict[str, Any] = {"nonce": None, "outer_key_digest": None, "references": (), "collateral": None}
+    said = {f.id: f.text for f in (*appraised(**lacking).failures, *bare(report_data=None, policy=POLICY).failures)}
+    options = {
+        "collateral.given": "no collateral was given (--collateral, --state), so ",
+        "binding.nonce": "no nonce was given (--nonce), so ",
+        "reference.profile": "(--reference)",
+        "binding.report_data": "old or of another machine (--report-data)",
+        "binding.outer_key": 'of another machine (outerKeyDigest = "any" accepts that)',
+    }
+    assert {name: options[name] in said.get(name, "") for name in options} == dict.fromkeys(options, True)
+    enveloped = {f.id: f.text for f in appraised(outer_key_digest=None).failures}
+    assert enveloped["binding.outer_key"].endswith("(--tls-certificate or --key-digest)")
+    seen = {f.id: f.text for f in bare(outer_key_digest=OUTER_KEY).failures}
+    assert seen["binding.outer_key"].endswith("so it cannot be compared with the one that was seen")
 
 
 def test_references_of_another_build() -> None:

@@ -16,18 +16,21 @@ from pluto_measure.appraise import TdxInputs, verify_evidence
 from pluto_measure.appraise.trust_domain import attribute_names, trust_domain_findings
 from pluto_measure.findings import Finding
 from pluto_measure.formats.collateral import Collateral
-from pluto_measure.formats.quote import Quote, TdReport
+from pluto_measure.formats.quote import Quote, ServiceTds, TdReport
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import Masked, TdxPolicy
+from pluto_measure.verify.intel_pki import pck_chain
 from simulators.intel import DEBUG, MIGRATABLE, SEPT_VE_DISABLE, TD10, TD15, TD15EX, healthy, world
 from simulators.trust_domains import TrustDomain, appraised, failed, policy, rules, verdicts
+from simulators.verdicts import ROOTS
 
 # Intel TDX module ABI 348551, ATTRIBUTES: the bits that a policy can allow by name.
 NAMED = {16: "ICSSD", 27: "LASS", 30: "PKS", 31: "KL", 62: "TPA", 63: "PERFMON"}
 OWN = {0: "td.debug", 29: "td.migratable"}
 XFAM_KNOWN = 0x6DBE7  # every feature that exists
 CHECKS = ["td.debug", "td.sept_ve_disable", "td.migratable", "td.attributes", "td.xfam", "td.mr_seam",
-          "td.mr_config_id", "td.mr_owner", "td.mr_owner_config", "td.service_td"]  # fmt: skip
+          "td.mr_config_id", "td.mr_owner", "td.mr_owner_config", "td.service_td",
+          "td.service_tds", "td.initial_platform", "td.device_info"]  # fmt: skip
 
 
 def strict(**changes: Any) -> TdxPolicy:
@@ -40,12 +43,17 @@ REPORTS = {
 }  # as parsed, so that nobody has to believe in the simulator's offsets
 
 
+QUOTE = Quote.parse(healthy().quote)
+PCK = pck_chain(QUOTE.certificates, ROOTS).extension
+
+
 def report(*, attributes: int = SEPT_VE_DISABLE, kind: int = TD10, **changes: Any) -> TdReport:
     return dataclasses.replace(REPORTS[kind], td_attributes=attributes.to_bytes(8, "little"), **changes)
 
 
 def findings(of: TdReport, by: TdxPolicy | None = None, *, allow_debug: bool = False) -> dict[str, Finding]:
-    found = list(trust_domain_findings(of, by or strict(), allow_debug=allow_debug))
+    quote = dataclasses.replace(QUOTE, report=of)
+    found = list(trust_domain_findings(quote, PCK, by or strict(), allow_debug=allow_debug))
     assert [finding.id for finding in found] == CHECKS
     return {finding.id: finding for finding in found}
 
@@ -213,3 +221,39 @@ def test_flags_of_real_quotes(vectors: Path) -> None:
         assert appraisal.exit_code == 5
         seen |= flagged
     assert seen == set(FLAGS.values())
+
+
+def extended(**changes: bytes) -> TdReport:
+    """A TD report 1.5-Ex that says what is given; what is not recorded is zero."""
+    more = REPORTS[TD15EX].service_tds
+    assert more is not None
+    nothing = {name: bytes(len(getattr(more, name))) for name in more.__dataclass_fields__}
+    return report(kind=TD15EX, service_tds=ServiceTds(**{**nothing, **changes}))
+
+
+@pytest.mark.parametrize("name", ["initial_hash", "initial_attributes", "current_hash", "current_attributes"])
+def test_the_extra_fields_of_td_report_15_ex_are_judged(name: str) -> None:
+    """They were shown and judged by nothing, so a TD under a service TD could pass with MRSERVICETD zero."""
+    size = 8 if name.endswith("attributes") else 48
+    of = extended(**{name: b"\7" * size})
+    assert bad(of) == ["td.service_tds"]
+    assert findings(of, strict(mr_service_td="any"))["td.service_tds"].verdict == "warning"
+    assert bad(of, strict(mr_service_td="any")) == []
+
+
+def test_a_td_that_was_launched_elsewhere() -> None:
+    here = {
+        "initial_cpu_svn": (PCK.cpu_svn, QUOTE.qe_report.cpu_svn),
+        "initial_tee_tcb_svn": (REPORTS[TD15EX].tee_tcb_svn,),
+        "initial_fmspc": (PCK.fmspc + bytes(6), PCK.fmspc.hex().encode(), PCK.fmspc.hex().upper().encode()),
+    }
+    for name, values in here.items():
+        for value in values:
+            assert bad(extended(**{name: value})) == []
+        of = extended(**{name: b"\7" * len(values[0])})
+        assert bad(of) == ["td.initial_platform"]
+        assert findings(of, strict(allow_migratable=True))["td.initial_platform"].verdict == "warning"
+
+
+def test_devices_that_are_assigned_to_a_td_are_refused() -> None:
+    assert bad(extended(device_info=b"\1" * 48)) == ["td.device_info"]

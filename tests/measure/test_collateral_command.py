@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_late_collateral_is_kept_with_a_warning(tmp_path: Path, capsys: pytest.C
     late = collateral(AUTHORITY, info=tcb_info(issued=NOW - timedelta(days=4000)))
     called = Called(capsys, "import", write(tmp_path, late), "--state", tmp_path / "state")
     assert called.code == 0
-    assert f"warning: tcbInfo of FMSPC {HEX} was due on 2016-" in called.err
+    assert f"warning: TCB info of FMSPC {HEX} was due for an update on 2016-" in called.err
 
 
 def test_show_says_what_it_says(service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,10 +345,18 @@ def test_show_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert f"FMSPC {HEX}, platform CA\n  standard\n" in out
     assert "NOT AUTHENTIC: the TCB info is not what its signer signed" in out
-    assert "TCB info     evaluation 20, issued 2026-11-18T12:00:00Z (43 days old), next update 2026-12-18" in out
-    assert "Z EXPIRED\n" in out
-    assert "2025-05-15 SWHardeningNeeded (INTEL-SA-09101)  SGX 8.9.2.2.3.1.0.5, PCESVN 13, TDX 5.0.5" in out
-    assert "TDX_03 SVN 7" in out
+    assert "signed by Intel" not in out
+    assert (
+        "    TCB info: evaluation 20, EXPIRED\n"
+        "      issued 2026-11-18T12:00:00Z (43 days old), next due 2026-12-18T12:00:00Z\n"
+        "      platform\n"
+        "        2026-05-15 SGX 9.9.2.2.3.1.0.5, PCESVN 13, TDX 5.0.5: UpToDate\n"
+        "        2025-05-15 SGX 8.9.2.2.3.1.0.5, PCESVN 13, TDX 5.0.5: SWHardeningNeeded\n"
+        "          (INTEL-SA-09101)\n"
+    ) in out
+    assert "      TDX module TDX_03\n        2026-04-15 SVN 7: UpToDate\n" in out
+    assert "      quoting enclave\n        2026-03-15 SVN 8: UpToDate\n" in out
+    assert max(map(len, out.splitlines())) <= 80
     assert out.endswith("1 set of collateral\n")
     assert main(["collateral", "show", str(path), "--at", "2026-01-01T00:00:00Z"]) == 0
     assert "(issued in the future)" in capsys.readouterr().out
@@ -362,13 +371,48 @@ def test_an_early_update_that_changes_nothing(tmp_path: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "  what the early update changes\n    nothing\n" in out
     assert ", fetched 20" in out
+    assert out.count("standard, signed by Intel\n") == out.count("early, signed by Intel\n") == 1
 
 
 def test_a_list_without_a_number_is_shown_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, tampered(pck_crl=AUTHORITY.crl("platform", number=None, revoked=[7]).hex()))
     assert Called(capsys, "show", path).document["families"][0]["standard"]["pckCrl"]["number"] is None
     assert main(["collateral", "show", str(path)]) == 0
-    assert "PCK CRL      no number, 1 certificate revoked" in capsys.readouterr().out
+    assert "    PCK CRL: no number, 1 certificate revoked\n" in capsys.readouterr().out
+
+
+def test_a_list_without_its_chain_is_not_said_to_be_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, tampered(pck_crl_issuer_chain=""))
+    assert Called(capsys, "show", path).document["families"][0]["pckCrlChain"] is False
+    assert main(["collateral", "show", str(path)]) == 0
+    assert "standard, signed by Intel but for the PCK CRL, which lacks its chain\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("more", "ca"), [([], "platform"), (["--ca", "processor"], "processor")])
+def test_the_hint_of_an_export_can_be_followed(
+    more: list[str],
+    ca: Literal["platform", "processor"],
+    service: Service,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service.standard = collateral(AUTHORITY, ca)
+    state, out = tmp_path / "a state", tmp_path / "out.json"
+    export = ["export", "--fmspc", HEX, "--state", state, "--out", out, *more]
+    called = Called(capsys, *export)
+    hint = called.document["error"]["hint"]
+    assert called.code == 2
+    assert hint.endswith("', or with --quote FILE")
+    words = shlex.split(hint.removeprefix("run '").removesuffix("', or with --quote FILE"))
+    assert words[:2] == ["pluto-measure", "collateral"]
+    assert Called(capsys, *words[2:], "--url", service.url, "--update", "standard").code == 0
+    assert Called(capsys, *export).document["ca"] == ca
+
+
+def test_an_fmspc_of_another_length_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for value in ("b0c", "30a06f0000000", "zz" * 6):
+        called = Called(capsys, "export", "--fmspc", value, "--state", "x", "--out", "x")
+        assert (called.code, called.document["error"]["message"]) == (2, "--fmspc must be 12 hex digits")
 
 
 def test_a_fetch_says_what_the_early_update_changes(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_measure.collateral.memory import LIMIT, Edition, Memory, Seen, compare, issuing_ca, remember
+from pluto_measure.collateral.memory import LIMIT, Edition, Memory, Rollback, Seen, compare, issuing_ca, remember
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.verify.collateral import check_collateral
@@ -59,15 +59,24 @@ def test_the_number_counts_first_and_then_the_date(field: str, number: int, days
 
 def test_a_rollback_says_what_is_older_than_what() -> None:
     (rollback,) = compare(MEMORY, replace(SEEN, tcb_info=edition(18, 9)))
-    assert str(rollback) == (
-        "TCB info is older than what was seen before: number 18 of 2026-11-10T00:00:00Z, "
-        "seen number 19 of 2026-11-06T00:00:00Z"
-    )
+    assert str(rollback) == ("TCB info is number 18 of 2026-11-10, seen: 19 of 2026-11-06")
     assert rollback.to_json() == {
         "document": "TCB info",
         "newest": {"number": 19, "date": "2026-11-06T00:00:00Z"},
         "given": {"number": 18, "date": "2026-11-10T00:00:00Z"},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Edition(19, SEEN.tcb_info.date), "number 19 of 2026-11-06T00:00:00Z, seen: 20 of 2026-11-06T23:59:59Z"),
+        (Edition(-1, SEEN.tcb_info.date - DAY), "of 2026-11-05, seen: 20 of 2026-11-06"),
+    ],
+)
+def test_times_where_the_day_is_one_and_lists_without_a_number(given: Edition, words: str) -> None:
+    newest = Edition(20, SEEN.tcb_info.date + DAY - timedelta(seconds=1))
+    assert str(Rollback("root CRL", newest, given)) == f"root CRL is {words}"
 
 
 def test_what_is_remembered_of_whom() -> None:

@@ -91,7 +91,7 @@ def test_what_is_kept_comes_back_and_is_its_owners_alone(store: Store) -> None:
 def test_older_collateral_is_refused_and_changes_nothing(store: Store) -> None:
     keep(store, NEW)
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
-    with pytest.raises(RolledBackError, match="TCB info is older than what was seen before: number 19") as caught:
+    with pytest.raises(RolledBackError, match="TCB info is number 19") as caught:
         keep(store, bundle(30, fmspc=bytes(6)), OLD)
     assert caught.value.exit_code == 5
     assert [one.newest.number for one in caught.value.rollbacks] == [20]
@@ -159,9 +159,31 @@ def test_a_folder_that_others_may_write_to_is_refused(store: Store, mode: int) -
     for act in (store.memory, lambda: keep(store, NEW)):
         with pytest.raises(UsageError, match="others may write to it") as caught:
             act()
-        assert caught.value.hint == f"run 'chmod 700 {store.folder}'"
+        assert caught.value.hint == f"run 'chmod go-w {store.folder}'"
     store.folder.chmod(0o755)
     keep(store, NEW)
+    store.folder.parent.chmod(mode)  # whoever may write there can put another folder in its place
+    with pytest.raises(UsageError, match="state: others may write to it"):
+        store.memory()
+
+
+def test_a_folder_of_another_user_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(store, OLD)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    if os.getuid():
+        with pytest.raises(UsageError, match="it is another user's"):
+            store.memory()
+    else:  # root may own everybody's
+        assert store.memory().tcb_infos
+
+
+def test_a_memory_that_is_gone_is_missed_where_no_collateral_is_kept(store: Store) -> None:
+    """It was forgotten in silence, as only kept collateral told that there had been one."""
+    store.remember(OLD_SEEN)
+    (store.folder / "memory.json").unlink()
+    for act in (store.memory, lambda: store.remember(OLD_SEEN)):
+        with pytest.raises(FormatError, match="is gone, though there was one"):
+            act()
 
 
 def test_other_files_are_nobodys_collateral(store: Store) -> None:

@@ -98,6 +98,24 @@ def test_a_member_of_another_kind_is_refused(path: tuple[Any, ...]) -> None:
             Envelope.parse(_changed(path, lambda parent, key, value=value: parent.update({key: value})))
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("platfrom",), "; there is platfrom"),
+        (("plattform", "Platform", "platforms", "platfor", "other"), r"; there are plat\w+, \w+, \w+"),
+        (("other",), ""),
+        (("platform\n",), ""),  # not for a terminal
+        (("platform" * 100_000,), ""),  # comparing takes the square of a name's length
+        (tuple(f"x{number:03}" for number in range(1000)), ""),
+    ],
+)
+def test_a_member_that_is_missing_stands_beside_those_that_look_like_it(names: tuple[str, ...], said: str) -> None:
+    document = {**DOCUMENT, **dict.fromkeys(names, 1)}
+    del document["platform"]
+    with pytest.raises(FormatError, match=f"^evidence: platform is missing{said}$"):
+        Envelope.parse(json.dumps(document))
+
+
 @pytest.mark.parametrize("path", [(), *[path for path in PATHS if len(path) < 4]], ids=lambda path: ".".join(path))
 def test_an_unknown_member_is_refused(path: tuple[Any, ...]) -> None:
     document = copy.deepcopy(DOCUMENT)

@@ -80,9 +80,13 @@ def test_the_processor_ca() -> None:
     assert (found.chain.problem, found.ca, found.extension.platform_instance) == (None, "processor", None)
 
 
-def test_text_around_the_certificates_is_nobodys_word() -> None:
-    text = f"subject=x\r\n{pem(*PCK.chain)}\0".replace("\n", "\r\n").encode()
+def test_text_around_certificates_is_nobodys_word_and_a_quote_has_none() -> None:
+    text = f"{pem(*PCK.chain)}\0".replace("\n", "\r\n").encode()
     assert pck_chain(text, ROOTS).chain.problem is None
+    with pytest.raises(FormatError, match="has other text than certificates"):
+        pck_chain(b"subject=x\r\n" + text, ROOTS)
+    signers = f"subject=x\r\n{pem(SIGNER, ROOT)} after".encode()
+    assert signing_chain(signers, ROOTS, what="chain").problem is None
 
 
 @pytest.mark.parametrize(

@@ -303,9 +303,37 @@ def test_pem_text_in_every_form_holds_the_same_certificates(write: Callable[[byt
 
 
 @pytest.mark.parametrize(
+    "write",
+    [bytes, lambda text: text + b"\0\0", lambda text: text.rstrip(), lambda text: text.replace(b"\n", b"\r\n")],
+)
+def test_a_quotes_chain_may_differ_in_line_ends_and_nul_at_its_end(write: Callable[[bytes], bytes]) -> None:
+    assert split_pem(write(TEXT), what="chain", exact=True) == DERS
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: text.replace(b"\n", b" \n"),
+        lambda text: text.replace(b"\n", b"\v", 1),
+        lambda text: text.replace(b"\n", b"\t"),
+        lambda text: text + b" ",
+        lambda text: text + b"\0\n",
+        lambda text: b"\0" + text,
+        lambda text: b"subject=CN = x\n" + text,
+        lambda text: text + b"after",
+    ],
+)
+def test_a_quotes_chain_has_no_other_freedom(write: Callable[[bytes], bytes]) -> None:
+    assert split_pem(write(TEXT), what="chain") == DERS
+    with pytest.raises(FormatError):
+        split_pem(write(TEXT), what="chain", exact=True)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (b"", "chain: holds no certificate in PEM"),
+        (block(b"AAB="), "chain at offset 0x0: is not the one spelling of its base64"),
         (TEXT.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE"), "chain: holds no certificate in PEM"),
         (TEXT[:200], "chain: holds no certificate in PEM"),
         (block(b"AA-AA="), "chain: holds no certificate in PEM"),

@@ -83,7 +83,7 @@ def test_a_wrong_value_is_refused_by_name(line: str, problem: str) -> None:
         Policy.parse(re.sub(rf"^{name} = .*$", line, TEXT, flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("text", [b"\xff", "x =", "a = 1\na = 2", "[" * 100_000])
+@pytest.mark.parametrize("text", [b"\xff", "x =", "a = 1\na = 2", "[" * 60_000])
 def test_what_is_not_toml_is_refused(text: bytes | str) -> None:
     with pytest.raises(FormatError, match="not TOML"):
         Policy.parse(text)

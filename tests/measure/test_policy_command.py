@@ -62,6 +62,21 @@ def test_policy_with_a_wrong_argument(
     assert "error" in json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("name", ["foo", "ppid:00", "ppid:" + "AB" * 16, "serial:" + "00" * 16, "ab" * 31])
+def test_a_machine_that_is_none_is_named_and_what_would_be_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "--machine", "ab" * 32, "--machine", name]) == 2
+    said = capsys.readouterr().err
+    assert f"error: --machine {name!r}: must be ppid:HEX or platformInstance:HEX with 16 bytes, or a key's" in said
+
+
+def test_a_file_with_a_mistake_is_named(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = files.write("my.toml", TDX_TEXT.replace("allowDebug", "alowDebug"))
+    assert main(["policy", str(bad)]) == 3
+    assert f"error: policy {bad}: allowDebug is missing; there is alowDebug\n" in capsys.readouterr().err
+    assert main(["policy", "--reference", str(files.write("late.json", "{}"))]) == 3
+    assert f"error: reference {files.folder / 'late.json'}: version is missing\n" in capsys.readouterr().err
+
+
 def test_policy_says_what_a_policy_leaves_open(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", str(files.policy)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -69,7 +84,9 @@ def test_policy_says_what_a_policy_leaves_open(files: Files, capsys: pytest.Capt
         "allowUnsignedReference", "outerKeyDigest", "insecure_roots",
     ]  # fmt: skip
     assert main(["policy", str(EXAMPLES / "tdx-policy.toml"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["leftOpen"] == []
+    assert json.loads(capsys.readouterr().out)["leftOpen"] == [
+        "allowUnsignedReference: reference values count that nobody signed"
+    ]
 
 
 def test_the_example_names_every_field_and_reads() -> None:

@@ -153,7 +153,10 @@ def test_a_policy_without_quotes_leaves_no_rule_of_theirs_open() -> None:
 def test_a_policy_can_be_made_to_measure() -> None:
     machines = ["ppid:" + "01" * 16, "platformInstance:" + "02" * 16]
     digest = hashlib.sha256(b"").digest()
-    policy = Policy.parse(text(["gcp-tdx", "qemu-vtpm"], unsigned=True, machines=machines, config_digest=digest))
+    written = text(["gcp-tdx", "qemu-vtpm"], unsigned=True, machines=machines, config_digest=digest)
+    assert f'"{machines[1]}"] # no other machine\n' in written
+    assert '\nmachines = "any" # or [' in text()
+    policy = Policy.parse(written)
     assert policy.platforms == ("gcp-tdx", "qemu-vtpm")
     assert policy.evidence_types == ("tdx", "tpm")
     assert (policy.machines, policy.config_digest) == (tuple(machines), digest)

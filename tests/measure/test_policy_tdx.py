@@ -49,9 +49,10 @@ def test_a_missing_table_and_an_unknown_key_are_refused(table: str) -> None:
         ("insecure_roots", '"any"', "must be list"),
         ("insecure_roots", '["ab"]', "64 lower-case hex digits"),
         ("reportData", '"optional"', "neither"),
+        ("septVeDisable", '"off"', r"policy\.td: septVeDisable is 'off', neither"),
         ("mrSeam", '"zero"', 'must be "any" or a list'),
         ("mrSeam", "[]", "not empty"),
-        ("mrSeam", "[1]", "td.mrSeam|mrSeam must hold text"),
+        ("mrSeam", "[1]", r"policy\.td: mrSeam must hold text"),
         ("mrConfigId", '"none"', 'must be "any", "zero" or a list'),
         ("mrOwner", f'"{VALUE}"', "or a list of values"),
         ("mrOwnerConfig", f'["{VALUE[2:]}"]', "96 lower-case hex digits"),
@@ -68,7 +69,7 @@ def test_a_missing_table_and_an_unknown_key_are_refused(table: str) -> None:
         ("xfam", '{ value = "0x3", mask = "0x1_3" }', "not 64 bits"),
         ("xfam", '{ value = "0x3", mask = "0xg" }', "not 64 bits"),
         ("xfam", '{ value = "0x3", mask = "0x10000000000000003" }', "not 64 bits"),
-        ("xfam", '{ value = "0x7", mask = "0x3" }', "outside xfam.mask"),
+        ("xfam", '{ value = "0x7", mask = "0x3" }', r"policy\.td\.xfam: value has bits outside mask"),
         ("acceptedStatuses", "[]", "is empty"),
         ("acceptedStatuses", '["Revoked"]', "which is not one of"),
         ("acceptedStatuses", '["TCB_NOT_SUPPORTED"]', "which is not one of"),
@@ -76,8 +77,12 @@ def test_a_missing_table_and_an_unknown_key_are_refused(table: str) -> None:
         ("acceptedAdvisories", '["INTEL-SA-01192"]', "must be an object"),
         ("acceptedAdvisories", '[{ id = "INTEL-SA-01192" }]', "until is missing"),
         ("acceptedAdvisories", "[{ until = 2027-01-01T00:00:00Z }]", "id is missing"),
-        ("acceptedAdvisories", '[{ id = "INTEL-SA-01192", until = 2027-01-01 }]', "until must be datetime"),
-        ("acceptedAdvisories", '[{ id = "INTEL-SA-01192", until = 2027-01-01T00:00:00 }]', "has no zone"),
+        ("acceptedAdvisories", '[{ id = "INTEL-SA-01192", until = 2027-01-01 }]', "until must be a time with a zone"),
+        (
+            "acceptedAdvisories",
+            '[{ id = "INTEL-SA-01192", until = 2027-01-01T00:00:00 }]',
+            "must be a time with a zone",
+        ),
         ("acceptedAdvisories", '[{ id = "INTEL-SA-01192", until = 0001-01-01T00:00:00+01:00 }]', "out of range"),
         ("acceptedAdvisories", '[{ id = "INTEL-SA-01192", until = 2027-01-01T00:00:00Z, x = 1 }]', "unknown member x"),
         ("acceptedAdvisories", '[{ id = "SA-01192", until = 2027-01-01T00:00:00Z }]', "no advisory such as"),
@@ -87,7 +92,7 @@ def test_a_missing_table_and_an_unknown_key_are_refused(table: str) -> None:
         ("platformGrace", '"any"', "must be int"),
         ("platformGrace", "-1", "out of range"),
         ("minimumEvaluationNumber", '"any"', "must be int"),
-        ("minimumEvaluationNumber", "-1", "out of range"),
+        ("minimumEvaluationNumber", "-1", r"policy\.tcb: minimumEvaluationNumber -1 is out of range"),
         ("minimumEvaluationNumber", str(1 << 32), "out of range"),
         ("maxCollateralAge", '"none"', 'must be "any" or a number'),
         ("collateralGrace", '"any"', "must be int"),
@@ -101,6 +106,13 @@ def test_a_missing_table_and_an_unknown_key_are_refused(table: str) -> None:
 def test_a_wrong_value_is_refused_by_name(name: str, value: str, problem: str) -> None:
     with pytest.raises(FormatError, match=problem):
         rules(**{name: value})
+
+
+def test_a_misspelt_key_stands_beside_the_one_that_is_missing() -> None:
+    with pytest.raises(FormatError, match=r"^policy: allowDebug is missing; there is alowDebug$"):
+        Policy.parse(TDX_TEXT.replace("allowDebug", "alowDebug"))
+    with pytest.raises(FormatError, match=r"^policy\.td: mrOwner is missing$"):
+        Policy.parse(TDX_TEXT.replace("mrOwner =", "another ="))
 
 
 def test_an_advisory_twice_is_refused() -> None:

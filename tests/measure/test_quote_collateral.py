@@ -156,10 +156,14 @@ def test_no_text_in_a_pem_block_escapes_as_another_error() -> None:
 
 @pytest.mark.parametrize("name", list(HONEST))
 def test_each_member_is_text_and_required(name: str) -> None:
-    assert refused(text_of(**{name: ABSENT})).startswith(f"collateral: {name} is missing")
-    values: tuple[object, ...] = (None, 1, True, [], {})
+    values: tuple[object, ...] = (1, True, [], {})
+    if name == "pck_crl_issuer_chain":  # the quote has the same certificates
+        assert parse(text_of(**{name: ABSENT})) == parse(text_of(**{name: None})) == parse(text_of(**{name: ""}))
+    else:
+        assert refused(text_of(**{name: ABSENT})).startswith(f"collateral: {name} is missing")
+        values = (None, *values)
     for value in values:
-        assert refused(text_of(**{name: value})).startswith(f"collateral: {name} must be str, not")
+        assert refused(text_of(**{name: value})).startswith(f"collateral: {name} must be")
 
 
 @pytest.mark.parametrize(

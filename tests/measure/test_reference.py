@@ -9,7 +9,7 @@ import pytest
 from pluto_measure.findings import Finding, failures
 from pluto_measure.formats import eventlog
 from pluto_measure.measurements import Profile
-from pluto_measure.reference import compare
+from pluto_measure.reference import compare, first_difference
 from pluto_measure.rules import RegisterRule
 from simulators.tpm_quotes import BOOT, EV_IPL, Event, log_of, reference_of, registers_of
 
@@ -76,11 +76,14 @@ def test_foreign_code_may_not_hide_in_a_register_that_replays(index: int, kind: 
 
 def test_words_tell_a_replayed_register_from_a_known_one() -> None:
     texts = {finding.id: finding.text for finding in against(BOOT)}
-    assert (texts["register.pcr0"], texts["register.pcr11"]) == ("what the log replays to", "the reference value")
+    assert (texts["register.pcr0"], texts["register.pcr11"]) == (
+        "pcr0 is what the log replays to",
+        "pcr11 is the reference value",
+    )
     other = tuple((i, k, b"other" + d) for i, k, d in BOOT)
     texts = {finding.id: finding.text for finding in against(other, log=log_of(BOOT))}
-    assert texts["register.pcr0"] == "not what the log replays to"
-    assert texts["register.pcr11"] == "not the reference value"
+    assert texts["register.pcr0"] == "pcr0 is not what the log replays to"
+    assert texts["register.pcr11"] == "pcr11 is not the reference value"
 
 
 def test_a_log_that_does_not_replay_to_pcr0_is_refused() -> None:
@@ -199,3 +202,36 @@ def test_a_register_that_moved_after_an_honest_log_is_told_so() -> None:
         for finding in against((*BOOT, (9, EV_IPL, b"x")), log=log_of((*BOOT, (9, EV_IPL, b"y"))))
     }
     assert texts["log.replay.pcr9"].endswith("the log was altered or is not of this boot")
+
+
+UNPROVEN = "not compared: the log does not give the quoted value"
+
+
+def test_what_differs_in_a_log_is_told_only_where_the_register_vouches_for_it() -> None:
+    """Of the log's events where it gives the register, of the predicted ones where the register is as predicted."""
+    honest, other, third = BOOT, (*BOOT[:-1], (9, 6, b"other initrd")), (*BOOT[:-1], (9, 6, b"third initrd"))
+    cases = {
+        "the log gives it": (other, other, "event "),
+        "neither does": (third, other, UNPROVEN),
+        "it is the reference value": (honest, other, "event "),
+        "the log is the predicted one": (other, honest, "all 2 events are the predicted ones, but the log does not"),
+    }
+    for case, (booted, logged, said) in cases.items():
+        log = eventlog.parse(log_of(logged))
+        finding = {found.id: found for found in compare(PROFILE, registers_of(booted), log)}["log.events.pcr9"]
+        assert finding.text.startswith(said), case
+        assert (finding.verdict == "pass") is (logged is honest)
+        difference = first_difference(PROFILE, registers_of(booted), log)
+        assert (difference is not None and difference.register == "pcr9") is (said == "event "), case
+    assert (finding := {f.id: f for f in against(third, log=log_of(other))}["log.events.pcr9"]).text == UNPROVEN
+    assert (finding.expected, finding.actual) == (None, None)
+
+
+def test_the_first_difference_is_of_the_first_register_that_can_be_told() -> None:
+    """PCR 4 moved apart from its log; PCR 9 is as its log says."""
+    at = next(i for i, event in enumerate(BOOT) if event[0] == 4)
+    logged = (*BOOT[:at], (4, BOOT[at][1], b"a lie"), *BOOT[at + 1 : -1], (9, 6, b"other initrd"))
+    booted = (*BOOT[:at], (4, BOOT[at][1], b"the truth"), *BOOT[at + 1 : -1], (9, 6, b"other initrd"))
+    difference = first_difference(PROFILE, registers_of(booted), eventlog.parse(log_of(logged)))
+    assert difference is not None
+    assert difference.register == "pcr9"

@@ -102,9 +102,11 @@ FULL: dict[str, Any] = {
         finding("tcb.status", "fail", "Intel's verdict is OutOfDate; platform: long words", "UpToDate", "OutOfDate"),
         finding("policy.given", "warning", "no policy was given"),
         finding("log.replay.rtmr1", "warning", "not traced"),
-        finding("register.mrtd", "pass", "the reference value", f"sha384:{A}", f"sha384:{A}"),
-        finding("register.rtmr0", "fail", "not the reference value", f"sha384:{A} | sha384:{C}", f"sha384:{B}"),
-        finding("register.rtmr1", "fail", "the reference says nothing of this register", None, f"sha384:{B}"),
+        finding("register.mrtd", "pass", "mrtd is the reference value", f"sha384:{A}", f"sha384:{A}"),
+        finding(
+            "register.rtmr0", "fail", "rtmr0 is not the reference value", f"sha384:{A} | sha384:{C}", f"sha384:{B}"
+        ),
+        finding("register.rtmr1", "fail", "the reference says nothing of rtmr1", None, f"sha384:{B}"),
         finding("unheard.of", "other", "of no known verdict"),
     ],
 }
@@ -209,6 +211,7 @@ def test_the_verdict_comes_first_then_why() -> None:
         "Machine",
         "Claims",
         "All checks",
+        "Not proven by this",
         "The command",
     ]
     assert "Intel's verdict is OutOfDate; what falls short is below tcb.status" in parsed.text
@@ -233,6 +236,19 @@ def test_verdicts(changes: dict[str, Any], title: str, words: str) -> None:
     assert (parsed.all("header")[0]["class"] == "good") == (title == "Accepted")
     vouched = "Nobody vouches for what follows" not in parsed.text
     assert vouched == (changes.get("authentic", True) is True)
+
+
+@pytest.mark.parametrize(("kind", "shown_as"), [("tdx", "TDX quote"), ("tpm", "TPM quote"), ("new", "new")])
+def test_the_kind_in_words(kind: str, shown_as: str) -> None:
+    assert f"Kind {shown_as} Platform" in shown({**FULL, "evidenceType": kind}).text
+
+
+def test_the_page_ends_with_what_is_not_proven() -> None:
+    said = shown(FULL).text.partition("Not proven by this")[2]
+    for words in ("Where the machine is, and whose", "collateral is the newest", "after the boot", "no faults"):
+        assert words in said
+    assert "collateral is the newest" not in shown({**FULL, "collateral": None}).text
+    assert "Not proven by this" not in shown({**FULL, "verdict": "not authentic", "authentic": False}).text
 
 
 def test_intels_verdict_with_its_halves() -> None:

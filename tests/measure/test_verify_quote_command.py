@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from pluto_measure.cli import main
+from pluto_measure.errors import UsageError
 from simulators import edited_logs
 from simulators.intel import (
     DEBUG,
@@ -186,7 +187,12 @@ def test_a_shortfall_says_what_to_update(files: Files, capsys: pytest.CaptureFix
         "update": "bios",
     }
     assert said["updates"][0]["id"] == "bios"
-    assert "SGX component 0 (BIOS: Early Microcode Update) has 5, wants 9" in called.out
+    assert (
+        "  platform: OutOfDate (TCB of 2022-05-15)\n"
+        "    SGX component 0 (BIOS: Early Microcode Update)  has 5, wants 9\n"
+    ) in called.out
+    assert "\n  to do, in this order\n    1 update the BIOS (platform firmware), from" in called.out
+    assert "\n  that settles all of them\n" in called.out
 
 
 @pytest.mark.parametrize("version_and_kind", [(4, None), (5, None), (5, TD15EX)], ids=["1.0", "1.5", "1.5-Ex"])
@@ -243,8 +249,30 @@ def test_a_page_is_written_beside_the_text(files: Files, capsys: pytest.CaptureF
     assert "accepted" in text.lower()
     assert f"pluto-measure verify {files.envelope}" in text
     assert f"--at {AT}" in text
-    called = Called(capsys, *files.enveloped("--html", files.folder / "absent/page.html"))
+    assert called.err == f"pluto-measure: wrote {page}\n"
+
+
+@pytest.mark.parametrize(("place", "problem"), [(".", "is a directory"), ("absent/page.html", "there is no folder")])
+def test_a_page_without_a_place_is_refused_first(
+    place: str, problem: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.envelope = files.write("evidence.json", b"not looked at")
+    called = Called(capsys, *files.enveloped("--html", files.folder / place))
     assert (called.code, called.document["error"]["kind"]) == (2, "UsageError")
+    assert f"--html {files.folder / place}: {problem}" in called.err
+
+
+def test_a_page_that_cannot_be_written_loses_no_verdict(
+    files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UsageError("page.html cannot be written: No space left on device")
+
+    monkeypatch.setattr("pluto_measure.commands.files.write", full)
+    called = Called(capsys, *files.enveloped("--html", files.folder / "page.html"))
+    assert (called.code, called.document["accepted"]) == (2, True)
+    assert called.err == "pluto-measure: error: page.html cannot be written: No space left on device\n"
+    assert called.out.endswith("0 refused\n")
 
 
 def program(*words: object) -> subprocess.CompletedProcess[str]:
@@ -263,7 +291,10 @@ def test_the_command_as_a_process(files: Files) -> None:
     files.envelope = files.write("garbage", b"hello")
     done = program("verify", *files.enveloped())
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("pluto-measure: error: quote at offset ")
+    assert done.stderr == (
+        f"pluto-measure: error: evidence {files.envelope}: neither an envelope nor a TDX quote\n"
+        "pluto-measure: hint: run 'pluto-measure inspect FILE'\n"
+    )
 
 
 def test_the_schema_knows_every_member_and_no_other(files: Files, capsys: pytest.CaptureFixture[str]) -> None:

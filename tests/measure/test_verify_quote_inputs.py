@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_a_bundle_for_another_platform_is_no_collateral(files: Files, capsys: py
     files.collateral = files.write("common.json", json.dumps(healthy().collateral))
     called = Called(capsys, *files.enveloped())
     assert (called.code, called.refused) == (4, {"collateral.fmspc"})
+    assert re.search(r"\nnot authentic by this collateral, which is of another platform: \d+ checks, 1 ", called.out)
 
 
 def test_a_state_directory_gives_collateral_and_refuses_what_is_older(
@@ -66,7 +68,9 @@ def test_a_state_directory_gives_collateral_and_refuses_what_is_older(
     files.collateral = files.write("old.json", json.dumps(old))
     called = Called(capsys, *files.enveloped("--state", state))
     assert (called.code, called.refused) == (5, {"collateral.rollback"})
-    assert "TCB info is older than what was seen before" in called.findings["collateral.rollback"]["text"]
+    said = called.findings["collateral.rollback"]["text"]
+    assert said.startswith("older than once seen: TCB info is number 19 of ")
+    assert ", seen: 20 of " in said
     assert Called(capsys, *files.enveloped()).findings["collateral.rollback"]["verdict"] == "warning"
 
 
@@ -194,3 +198,102 @@ def test_a_trust_file_is_read_and_what_it_cannot_do_yet_is_said(
     called = Called(capsys, *files.enveloped("--trust", EXAMPLES / "trust.toml"))
     assert called.code == 0
     assert "the trust file wants 2 of 3 organisations; nobody signed these references" in called.err
+    called = Called(capsys, *files.enveloped("--trust", EXAMPLES / "trust.toml", leave_out=("--reference",)))
+    assert "the trust file wants 2 of 3 organisations; no reference values were given" in called.err
+
+
+def test_collateral_that_does_not_hold_is_at_fault_and_not_the_quote(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {**healthy().collateral, "tcb_info": healthy().collateral["tcb_info"].replace("Revoked", "UpToDate")}
+    files.collateral = files.write("collateral.json", json.dumps(members))
+    called = Called(capsys, *files.enveloped())
+    assert (called.code, called.refused) == (4, {"collateral.tcb_info_signature"})
+    assert "\nnot authentic by this collateral, which Intel does not vouch for: " in called.out
+    files.envelope = files.write(
+        "forged.json", TrustDomain(world=healthy().with_quote(signature=b"\1" * 64)).envelope().to_text()
+    )
+    called = Called(capsys, *files.enveloped())
+    assert "quote.signature" in called.refused
+    assert "\nnot authentic: " in called.out
+
+
+def test_no_tls_key_matches_a_bare_quote_and_that_is_said(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    called = Called(capsys, *files.bare("--key-digest", "00" * 32))
+    assert called.err == (
+        "pluto-measure: --key-digest is for envelopes: a bare quote names no TLS key, so none matches\n"
+    )
+    assert (called.code, called.refused) == (5, {"binding.outer_key"})
+    assert Called(capsys, *files.enveloped()).err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("reference", b"{}", "reference FILE: version is missing"),
+        ("policy", TDX_TEXT.replace("allowDebug", "alowDebug"), "allowDebug is missing; there is alowDebug"),
+        ("policy", changed(TDX_TEXT, septVeDisable='"off"'), "policy FILE: td: septVeDisable is 'off', neither"),
+        ("trust", b"k = 1", "trust FILE: version is missing"),
+        ("collateral", b"{}", "collateral FILE: "),
+        (
+            "collateral",
+            json.dumps({**healthy().collateral, "root_ca_crl": "00"}),
+            "collateral FILE: root_ca_crl: is no",
+        ),
+        ("log", b"garbage", "log FILE: event log"),
+    ],
+)
+def test_the_file_that_is_malformed_is_named(
+    name: str, content: bytes | str, said: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = files.write("late", content)
+    called = Called(capsys, *files.bare(f"--{name}", bad, leave_out=(f"--{name}",)))
+    assert called.code == 3
+    assert called.document["error"]["what"] == f"{name} {bad}"
+    assert said.replace("FILE", str(bad)) in called.err
+
+
+QUOTE = HONEST.quote()
+WRONG_KIND = {
+    b"": "evidence FILE: is empty",
+    b" \n": "evidence FILE: is empty",
+    b"hello": "evidence FILE: neither an envelope nor a TDX quote",
+    b"{}": "evidence FILE: JSON, but no envelope: type is missing",
+    b'{"claims": {"nonce": 1}, "typo": 1}': "evidence FILE: JSON, but no envelope: type is missing",
+    b'{"type": "tdx"}': "evidence FILE: version is missing",
+    b"\x81".ljust(1024, b"\0"): "evidence FILE: a TD report, not a quote",
+    b"\x81".ljust(1023, b"\0"): "evidence FILE: neither an envelope",
+    b"\x09" + QUOTE[1:]: "evidence FILE: quote at offset 0x0: version 9 is neither 4 nor 5",
+    QUOTE[:4] + bytes(4) + QUOTE[8:]: "evidence FILE: quote at offset 0x4: version 4 with TEE type 0x0 is an SGX quote",
+    QUOTE[:-900]: "evidence FILE: quote",
+}
+
+
+@pytest.mark.parametrize("content", WRONG_KIND, ids=range(len(WRONG_KIND)))
+def test_evidence_of_the_wrong_kind_is_told(content: bytes, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    files.quote = files.write("evidence", content)
+    called = Called(capsys, *files.bare())
+    assert (called.code, called.document["error"]["kind"]) == (3, "FormatError")
+    said = WRONG_KIND[content].replace("FILE", str(files.quote))
+    assert called.err.startswith(f"pluto-measure: error: {said}")
+    unknown = "neither an envelope" in said or "no envelope" in said
+    assert (called.document["error"]["hint"] is not None) == unknown
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--report-data", "zz", "--report-data: not hex"),
+        ("--report-data", "", "--report-data: must be 1 to 64 bytes in hex"),
+        ("--nonce", "", "--nonce: "),
+        ("--at", "now", "--at: not a time such as"),
+        ("--key-digest", "00", "--key-digest: must be 64 lower-case hex digits"),
+    ],
+)
+def test_an_option_is_named_once(
+    option: str, value: str, said: str, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = Called(capsys, *files.bare(option, value, leave_out=(option,)))
+    assert called.code == 2
+    assert called.err.startswith(f"pluto-measure: error: {said}")
+    assert "nonce: nonce" not in called.err

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +155,12 @@ def test_a_stride_of_flips_and_truncations_of_each_real_quote(quotes: Path, rows
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_every_flip_of_one_real_quote(quotes: Path, rows: list[Row]) -> None:
-    """All bits up to the certificates; of those, all that are not white space or NUL, as they are in no signature."""
+    """No bit is free: not even in the text of the certificates, where nobody signs the white space."""
     row = next(row for row in rows if row["quote"] == "dcap-qvl/tdx_quote")
     quote = without_trailing(raw_quote(quotes, row["quote"]))
     collateral = collateral_of(quotes, row["collateral"])
-    start = quote.index(b"-----BEGIN")
+    assert outcome(quote, collateral, INTEL_ROOTS) == "accepted"
     accepted = {
         bit for bit in range(8 * len(quote)) if outcome(flipped(quote, bit), collateral, INTEL_ROOTS) == "accepted"
     }
-    assert min(accepted) >= 8 * start
-    last = {match.end() - 1 for match in re.finditer(rb"[^=\n](?==*\n-----END)", quote)}  # base64's unused bits
-    assert all(quote[bit // 8 : bit // 8 + 1] in b"\r\n\0" or bit // 8 in last for bit in accepted)
-    parsed = Quote.parse(quote)
-    for bit in accepted:
-        assert replace(Quote.parse(flipped(quote, bit)), certificates=parsed.certificates) == parsed
+    assert accepted == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 from pluto_measure.evidence import Claims, format_time
 from pluto_measure.findings import Finding, failures, judge
@@ -11,6 +12,8 @@ from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
 
 Reference = tuple[Measurements, Profile]
+_DAY: Final = 86400  # seconds
+_HOUR: Final = 3600
 
 
 def nearest(
@@ -23,7 +26,8 @@ def nearest(
 
 def no_profile(references: Sequence[Measurements], platform: str | None) -> Finding:
     """The finding where no profile can be compared."""
-    text = "no reference values for this platform were given" if references else "no reference values were given"
+    given = "no reference values for this platform were given"
+    text = given if references else "no reference values were given (--reference)"
     return Finding("reference.profile", "fail", text, platform, None)
 
 
@@ -44,7 +48,7 @@ def build_claim(claims: Claims, reference: Measurements) -> Finding:
 
 def nonce_finding(claims: Claims, nonce: bytes | None) -> Finding:
     if nonce is None:
-        text = "no nonce was given, so the evidence may be old"
+        text = "no nonce was given (--nonce), so the evidence may be old"
         return Finding("binding.nonce", "fail", text, None, claims.nonce.hex())
     return judge(
         "binding.nonce",
@@ -62,7 +66,7 @@ def outer_key_finding(claims: Claims, seen: bytes | None, policy: Policy) -> Fin
         return Finding(check, "warning", "nobody said which TLS key was seen; the policy accepts any", "any", claimed)
     if seen is None:
         text = "nobody said which TLS key was seen, so the evidence may be of another machine"
-        return Finding(check, "fail", text, None, claimed)
+        return Finding(check, "fail", f"{text} (--tls-certificate or --key-digest)", None, claimed)
     return judge(
         check,
         claims.outer_key_digest == seen,
@@ -81,10 +85,18 @@ def given_finding(policy: Policy | None) -> list[Finding]:
     return [Finding("policy.given", "warning", text)]
 
 
-def member_finding(check: str, value: str | None, allowed: tuple[str, ...], what: str) -> Finding:
-    if value is None:
-        text = f"a bare quote does not say its {what}, and there is no profile that would"
-        return Finding(check, "fail", text, " ".join(allowed))
+def platform_finding(platform: str | None, policy: Policy, references: Sequence[Measurements]) -> Finding:
+    """`platform` is None for a bare quote, which does not say it, where no profile could be compared."""
+    check, allowed = "policy.platform", policy.platforms
+    if platform is not None:
+        return member_finding(check, platform, allowed, "platform")
+    text = "a bare quote does not say its platform, and there is no profile that would"
+    if not references:
+        text = "not compared, as no reference values were given"
+    return Finding(check, "fail", text, " ".join(allowed))
+
+
+def member_finding(check: str, value: str, allowed: tuple[str, ...], what: str) -> Finding:
     text, otherwise = f"the policy allows this {what}", f"the policy does not allow this {what}"
     return judge(check, value in allowed, text, otherwise=otherwise, expected=" ".join(allowed), actual=value)
 
@@ -108,16 +120,16 @@ def age_finding(issued_at: datetime, policy: Policy, at: datetime) -> Finding:
     check, issued = "policy.evidence_age", format_time(issued_at)
     age = int((at - issued_at).total_seconds())
     if age < -policy.clock_skew:
-        text = f"the machine dates its evidence {-age} seconds into the future"
-        return Finding(check, "fail", text, f"at most {policy.clock_skew} s ahead", issued)
+        text = f"the machine dates its evidence {age_words(-age, policy.clock_skew)} into the future"
+        return Finding(check, "fail", text, f"at most {duration(policy.clock_skew)} ahead", issued)
     if policy.max_evidence_age == "any":
         return Finding(check, "pass", "the policy accepts evidence of any age", "any", issued)
     return judge(
         check,
         age <= policy.max_evidence_age,
         "the machine dates its evidence recently enough",
-        otherwise=f"the machine dates its evidence {age} seconds ago",
-        expected=f"at most {policy.max_evidence_age} s old",
+        otherwise=f"the machine dates its evidence {age_words(age, policy.max_evidence_age)} ago",
+        expected=f"at most {duration(policy.max_evidence_age)} old",
         actual=issued,
     )
 
@@ -149,3 +161,23 @@ def reference_findings(reference: Measurements, policy: Policy) -> list[Finding]
     )
     allowed = policy.allow_unsigned_reference
     return [debug, Finding("policy.reference_signature", "warning" if allowed else "fail", unsigned)]
+
+
+def duration(seconds: int) -> str:
+    """A duration for people, exactly: "30 days", "36 hours", "600 seconds", "2 days 1 second". Not negative."""
+    return " ".join(_parts(seconds))
+
+
+def age_words(seconds: int, limit: int) -> str:
+    """An age in its largest unit alone, rounded down; exactly where that would hide that it is above the limit."""
+    parts = _parts(seconds)
+    unit = _DAY if seconds >= 2 * _DAY else _HOUR if seconds >= _HOUR else 1
+    return parts[0] if seconds // unit * unit > limit or seconds <= limit else " ".join(parts)
+
+
+def _parts(seconds: int) -> list[str]:
+    """Days from two days on, then hours and seconds, without what is 0."""
+    days, rest = divmod(seconds, _DAY) if seconds >= 2 * _DAY else (0, seconds)
+    hours, rest = divmod(rest, _HOUR)
+    counted = ((days, "day"), (hours, "hour"), (rest, "second"))
+    return [f"{n} {name}" if n == 1 else f"{n} {name}s" for n, name in counted if n] or ["0 seconds"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from pluto_measure.appraise.common import age_words, duration
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, judge
 from pluto_measure.policy.tdx import TdxPolicy
@@ -73,28 +74,34 @@ def _expired(documents: Sequence[Window], at: datetime, policy: TdxPolicy) -> Fi
     check, over = "collateral.expired", [window for window in documents if at > window.end]
     if not over:
         return Finding(check, "pass", "no collateral is due for an update", None, format_time(at))
+    expected = f"an update due after {format_time(at)}"
+    actual = ", ".join(f"{window.what} {format_time(window.end)}" for window in over)
+    if policy.collateral_grace:
+        expected += f", or at most {duration(policy.collateral_grace)} before"
     if all(at - window.end <= timedelta(seconds=policy.collateral_grace) for window in over):
         text = f"due for an update, within the policy's grace: {_spell(over)}"
-        return Finding(check, "warning", text, f"{policy.collateral_grace} s", format_time(at))
-    return Finding(check, "fail", f"expired: {_spell(over)}", f"{policy.collateral_grace} s of grace", format_time(at))
+        return Finding(check, "warning", text, expected, actual)
+    return Finding(check, "fail", f"expired: {_spell(over)}", expected, actual)
 
 
 def _age(documents: Sequence[Window], at: datetime, policy: TdxPolicy) -> Finding:
-    check, oldest = "collateral.age", min(documents, key=lambda window: window.begin)
-    age = int((at - oldest.begin).total_seconds())
-    if policy.max_collateral_age == "any":
-        return Finding(check, "pass", "the policy accepts collateral of any age", "any", f"{age} s")
+    check = "collateral.age"
     # Revocation lists of the root are issued once a year, so their age says nothing; their next update does.
     judged = [window for window in documents if window.what in ("TCB info", "QE identity")]
     oldest = min(judged, key=lambda window: window.begin)
     age = int((at - oldest.begin).total_seconds())
+    limit = age if policy.max_collateral_age == "any" else policy.max_collateral_age
+    # Where Intel's clock is ahead there is no age yet; `collateral.issued` judges that.
+    words = age_words(max(age, 0), limit)
+    if policy.max_collateral_age == "any":
+        return Finding(check, "pass", "the policy accepts collateral of any age", "any", words)
     return judge(
         check,
-        age <= policy.max_collateral_age,
+        age <= limit,
         "TCB info and QE identity are recent enough",
-        otherwise=f"the {oldest.what} was issued {age} seconds ago",
-        expected=f"at most {policy.max_collateral_age} s",
-        actual=f"{age} s",
+        otherwise=f"the {oldest.what} was issued {words} ago",
+        expected=f"at most {duration(limit)}",
+        actual=words,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pluto_measure.appraise.page_facts import collateral_section, evidence_sections
+from pluto_measure.appraise.page_facts import collateral_section, evidence_sections, not_proven_section
 from pluto_measure.appraise.page_kit import (
     NOTHING,
     bank,
@@ -29,6 +29,7 @@ from pluto_measure.appraise.updates import UPDATES
 
 Json = Mapping[str, Any]
 _MARKS: Final = {"fail": ("bad", "✗", "refused"), "warning": ("warn", "!", "warning"), "pass": ("good", "✓", "passed")}
+_KINDS: Final = {"tdx": "TDX quote", "tpm": "TPM quote"}
 # Intel's statuses, for people who meet them for the first time.
 _MEANINGS: Final = {
     "UpToDate": "Intel knows of nothing that is missing.",
@@ -62,6 +63,7 @@ def page(appraisal_json: Json, *, command: str, evidence_name: str, at: str) -> 
         collateral_section(members(appraisal_json.get("collateral"))),
         evidence_sections(appraisal_json),
         _checks(findings),
+        not_proven_section(appraisal_json) if _title(appraisal_json) != "Not authentic" else "",
         "</main>",
         f"<footer><h2>The command</h2><pre><code>{text(command)}</code></pre>",
         f'<p class="soft">Made by pluto-measure verify; judged as of {text(at)}.</p></footer>\n',
@@ -90,10 +92,11 @@ def _verdict(appraisal: Json, findings: Sequence[Json], name: str, at: str) -> s
     }[title]
     if title == "Refused" and appraisal.get("authentic") is not True:
         words = "Without collateral nobody can say whether the evidence is authentic."
+    kind_of = appraisal.get("evidenceType")
     facts = pairs(
         (
             ("Evidence", text(name)),
-            ("Kind", text(appraisal.get("evidenceType"))),
+            ("Kind", text(_KINDS.get(str(kind_of), kind_of))),
             ("Platform", text(appraisal.get("platform"))),
             ("Compared with", text(appraisal.get("profile"))),
             ("Judged as of", text(at)),

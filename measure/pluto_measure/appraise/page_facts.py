@@ -85,5 +85,17 @@ def evidence_sections(appraisal: Json) -> str:
     return "".join(section(title, note, body) for title, body in parts if body)
 
 
+def not_proven_section(appraisal: Json) -> str:
+    """What no evidence of this kind can prove, for who sees nothing but the page: docs/verify.md."""
+    newest = "That the collateral is the newest, beyond what the verifier remembers and how old its policy lets it be."
+    limits = [
+        "Where the machine is, and whose. Who can open its case may extract keys from genuine hardware.",
+        *([newest] if members(appraisal.get("collateral")) else []),
+        "What runs after the boot. The registers say what was booted.",
+        "That the program which was measured has no faults.",
+    ]
+    return section("Not proven by this", f"<ul>{''.join(f'<li>{text(limit)}</li>' for limit in limits)}</ul>")
+
+
 def _codes(names: Iterable[tuple[str, str]], values: Json) -> list[tuple[str, str]]:
     return [(name, code(values.get(member))) for name, member in names]

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from pluto_measure.appraise.common import age_words, duration
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.pck import PckExtension
@@ -40,15 +41,16 @@ _CONFIGURATION: Final = ("ConfigurationNeeded", "ConfigurationAndSWHardeningNeed
 def tcb_findings(tcb: Tcb, policy: TdxPolicy, at: datetime) -> Iterator[Finding]:
     """Status and advisories. What the platform lacks is for `shortfall` to explain."""
     yield _status(tcb, policy, at)
-    yield _current(tcb)
-    rejected = [advisory for advisory in tcb.advisories if advisory in policy.rejected_advisories]
+    yield _current(tcb, policy, at)
+    concerned = sorted({*tcb.advisories, *(tcb.current.advisories if tcb.current else ())})
+    rejected = [advisory for advisory in concerned if advisory in policy.rejected_advisories]
     yield judge(
         "tcb.advisories",
         not rejected,
         "no advisory concerns the platform that the policy rejects",
         otherwise=f"advisories concern the platform that the policy rejects: {', '.join(rejected)}",
         expected=None,
-        actual=" ".join(tcb.advisories) or "none",
+        actual=" ".join(concerned) or "none",
     )
 
 
@@ -77,18 +79,23 @@ def _status(tcb: Tcb, policy: TdxPolicy, at: datetime) -> Finding:
     return Finding(check, "fail", "; ".join((text, *notes)), expected, tcb.status)
 
 
-def _current(tcb: Tcb) -> Finding:
-    check = "tcb.current"
-    if tcb.current is None:
+def _current(tcb: Tcb, policy: TdxPolicy, at: datetime) -> Finding:
+    """The present state, where it is not what `tcb.status` judges: Intel's verdict is that of the launch then."""
+    check, current = "tcb.current", tcb.current
+    if current is None:
         return Finding(check, "pass", "the TD report has one set of SVNs, that of the launch")
-    return judge(
-        check,
-        tcb.current.status != "Revoked",
-        "the platform is not revoked at present",
-        otherwise="Intel revoked what the platform runs at present",
-        expected=None,
-        actual=tcb.current.status,
-    )
+    if tcb.status != tcb.launch.status and tcb.status != NOT_SUPPORTED:
+        return Finding(check, "pass", "Intel's verdict has the present state in it", None, current.status)
+    if current.status in ("UpToDate", tcb.launch.status, *policy.accepted_statuses) and current.status != "Revoked":
+        text = "the present state is not worse than what is accepted of the launch"
+        return Finding(check, "pass", text, None, current.status)
+    amiss = _AMISS.get(current.status, ())
+    excuses = [_excuse(item, Tcb(current.status, current, None), policy, at) for item in amiss]
+    if excuses and all(excuses):
+        text = "the policy excuses the present state: " + "; ".join(excuse for excuse in excuses if excuse)
+        return Finding(check, "warning", text, None, current.status)
+    text = "what the platform runs at present is not accepted, though what the TD was launched on may be"
+    return Finding(check, "fail", text, " ".join(policy.accepted_statuses), current.status)
 
 
 def _excuse(amiss: str, tcb: Tcb, policy: TdxPolicy, at: datetime) -> str | None:
@@ -101,7 +108,8 @@ def _excuse(amiss: str, tcb: Tcb, policy: TdxPolicy, at: datetime) -> str | None
     if amiss == "out of date" and tcb.date is not None:
         age = (at - tcb.date).total_seconds()
         if age <= policy.platform_grace and policy.platform_grace:
-            return f"the TCB date lies {int(age)} seconds back, of which it allows {policy.platform_grace}"
+            back = age_words(max(int(age), 0), policy.platform_grace)
+            return f"the TCB date lies {back} back, of at most {duration(policy.platform_grace)} that it allows"
     accepted_until = {item.id: item.until for item in policy.accepted_advisories if at <= item.until}
     if tcb.advisories and all(advisory in accepted_until for advisory in tcb.advisories):
         until = min(accepted_until[advisory] for advisory in tcb.advisories)

@@ -183,7 +183,7 @@ def explain(
     """
     tcb = evaluate_tcb(tcb_info, qe_identity, pck, qe_isv_svn, tee_tcb_svn, tee_tcb_svn_2)
     found, svn, now, current = tcb.launch, tee_tcb_svn, tee_tcb_svn_2, tcb.current
-    if tee_tcb_svn_2 is not None and current is not None and current.status == NOT_SUPPORTED:
+    if tee_tcb_svn_2 is not None and current is not None and found.status != NOT_SUPPORTED == current.status:
         found, svn, now, current = current, tee_tcb_svn_2, None, None
     if found.status == "UpToDate":
         return None

@@ -9,7 +9,7 @@ from typing import Final
 
 from pluto_measure.appraise import common, shortfall
 from pluto_measure.appraise.appraisal import Appraisal
-from pluto_measure.appraise.common import Reference
+from pluto_measure.appraise.common import Reference, duration
 from pluto_measure.appraise.facts import collateral_facts, quote_facts
 from pluto_measure.appraise.freshness import freshness_findings
 from pluto_measure.appraise.platform_tcb import option_findings, tcb_findings
@@ -74,9 +74,8 @@ def appraise_quote(
     pck = pck_chain(given.quote.certificates, roots)
     bound = _bound(given)
     if tdx.collateral is None:
-        missing = Finding(
-            "collateral.given", "fail", "no collateral was given, so nothing says what the platform is worth"
-        )
+        text = "no collateral was given (--collateral, --state), so nothing says what the platform is worth"
+        missing = Finding("collateral.given", "fail", text)
         found = (*quote_findings(given.quote, pck), missing, *bound)
         accused = [finding for finding in failures(found) if finding is not missing]
         verified = None
@@ -104,6 +103,7 @@ def _appraise(
 ) -> Appraisal:
     best = _nearest(given, asked.references)
     platform = given.envelope.platform if given.envelope else best[0][1].platform if best else None
+    registers = {_BANK: given.quote.report.registers}
     explanation: dict[str, object] = {}
     findings = [*found, *common.given_finding(policy), *_binding(given, asked)]
     if verified is not None:
@@ -112,15 +112,15 @@ def _appraise(
         *_roots(verified, asked.rules),
         *option_findings(pck, asked.rules),
         common.machine_finding(_machines(pck), asked.policy),
-        *trust_domain_findings(given.quote.report, asked.rules, allow_debug=asked.policy.allow_debug),
-        common.member_finding("policy.platform", platform, asked.policy.platforms, "platform"),
+        *trust_domain_findings(given.quote, pck, asked.rules, allow_debug=asked.policy.allow_debug),
+        common.platform_finding(platform, asked.policy, asked.references),
         common.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
     ]
     if best is None:
         findings.append(common.no_profile(asked.references, platform))
     else:
         findings += [*best[1], *common.reference_findings(best[0][0], asked.policy)]
-        if (difference := first_difference(best[0][1], given.log)) is not None:
+        if (difference := first_difference(best[0][1], registers, given.log)) is not None:
             explanation["log"] = difference.to_json()
     return Appraisal(
         accepted=not failures(findings),
@@ -129,7 +129,7 @@ def _appraise(
         platform=platform,
         profile=best[0][1].id if best else None,
         claims=given.envelope.claims if given.envelope else None,
-        registers={_BANK: given.quote.report.registers},
+        registers=registers,
         findings=tuple(findings),
         tcb=verified.tcb if verified else None,
         quote=quote_facts(given.quote, pck_chain(given.quote.certificates, roots)),
@@ -207,7 +207,9 @@ def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
             actual=actual.hex(),
         )
     else:
-        text = "nobody said which REPORTDATA the quote must carry, so it may be old or of another machine"
+        text = (
+            "nobody said which REPORTDATA the quote must carry, so it may be old or of another machine (--report-data)"
+        )
         yield Finding(check, "warning" if asked.rules.report_data == "any" else "fail", text, None, actual.hex())
     yield _undated(asked)
     if asked.nonce is not None:
@@ -215,8 +217,12 @@ def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
         yield Finding("binding.nonce", "fail", text, asked.nonce.hex())
     if asked.policy.outer_key_digest == "any" and asked.outer_key_digest is None:
         yield Finding("binding.outer_key", "warning", "a bare quote names no TLS key; the policy accepts any", "any")
+    elif asked.outer_key_digest is None:
+        text = 'a bare quote names no TLS key, so it may be of another machine (outerKeyDigest = "any" accepts that)'
+        yield Finding("binding.outer_key", "fail", text)
     else:
-        yield Finding("binding.outer_key", "fail", "a bare quote names no TLS key, so it may be of another machine")
+        text = "a bare quote names no TLS key, so it cannot be compared with the one that was seen"
+        yield Finding("binding.outer_key", "fail", text, asked.outer_key_digest.hex())
     if asked.policy.config_digest == "any":
         yield Finding("policy.config_digest", "pass", "the policy accepts any run-time configuration", "any")
     else:
@@ -230,7 +236,7 @@ def _undated(asked: _Asked) -> Finding:
     if limit == "any":
         return Finding(check, "pass", "the policy accepts evidence of any age", "any")
     text = "a bare quote has no date; it is as new as what its REPORTDATA was made of"
-    return Finding(check, "warning", text, f"at most {limit} s old")
+    return Finding(check, "warning", text, f"at most {duration(limit)} old")
 
 
 def _platform(verified: VerifiedQuote, asked: _Asked, explanation: dict[str, object]) -> Iterator[Finding]:

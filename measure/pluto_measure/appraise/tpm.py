@@ -41,7 +41,7 @@ def appraise_tpm(
         findings.append(common.no_profile(references, quote.platform))
     else:
         findings += [*best[1], *common.reference_findings(best[0][0], rules)]
-    difference = first_difference(best[0][1], log) if best else None
+    difference = first_difference(best[0][1], quote.registers, log) if best else None
     return Appraisal(
         accepted=not failures(findings),
         authentic=True,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from pluto_measure.findings import Finding, judge
-from pluto_measure.formats.quote import TdReport
+from pluto_measure.formats.pck import PckExtension
+from pluto_measure.formats.quote import Quote, ServiceTds, TdReport
 from pluto_measure.policy.fields import Any_
 from pluto_measure.policy.tdx import ATTRIBUTES, TdxPolicy
 
@@ -35,8 +36,11 @@ def attribute_names(attributes: bytes) -> tuple[str, ...]:
     return tuple(_NAMES.get(bit, f"bit {bit}") for bit in range(64) if bits >> bit & 1)
 
 
-def trust_domain_findings(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> Iterator[Finding]:
-    """Every check of a trust domain that needs no reference values."""
+def trust_domain_findings(
+    quote: Quote, pck: PckExtension, policy: TdxPolicy, *, allow_debug: bool
+) -> Iterator[Finding]:
+    """Every check of a trust domain that needs no reference values. `pck`: of the machine that it runs on."""
+    report = quote.report
     yield from _attributes(report, policy, allow_debug=allow_debug)
     yield _xfam(report, policy)
     yield _value("td.mr_seam", report.mr_seam, policy.mr_seam, "TDX module (MRSEAM)", "any TDX module that Intel signs")
@@ -44,6 +48,7 @@ def trust_domain_findings(report: TdReport, policy: TdxPolicy, *, allow_debug: b
     yield _value("td.mr_owner", report.mr_owner, policy.mr_owner, "MROWNER", "any MROWNER")
     yield _value("td.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, "MROWNERCONFIG", "any")
     yield _service_td(report, policy)
+    yield from _further(quote, pck, policy)
 
 
 def _attributes(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> Iterator[Finding]:
@@ -103,6 +108,56 @@ def _service_td(report: TdReport, policy: TdxPolicy) -> Finding:
     if report.mr_service_td is None:
         return Finding(check, "pass", f"a TD report {report.version} has no service TD")
     return _value(check, report.mr_service_td, policy.mr_service_td, "service TD (MRSERVICETD)", "any service TD")
+
+
+def _further(quote: Quote, pck: PckExtension, policy: TdxPolicy) -> Iterator[Finding]:
+    """What a TD report 1.5-Ex says beyond 1.5: service TDs, where the TD was launched, devices."""
+    more = quote.report.service_tds
+    if more is None:
+        text = f"a TD report {quote.report.version} says nothing of it"
+        yield from (Finding(f"td.{name}", "pass", text) for name in ("service_tds", "initial_platform", "device_info"))
+        return
+    service = (more.initial_hash, more.initial_attributes, more.current_hash, more.current_attributes)
+    if any(map(any, service)) and policy.mr_service_td == "any":
+        text = "the policy accepts any service TD"
+        yield Finding("td.service_tds", "warning", text, "any", " ".join(value.hex() for value in service))
+    else:
+        yield judge(
+            "td.service_tds",
+            not any(map(any, service)),
+            "no service TD is or was bound to the TD",
+            otherwise="a service TD is or was bound to the TD, which the policy does not allow",
+            expected="zero",
+            actual=" ".join(value.hex() for value in service),
+        )
+    yield _initial_platform(quote, more, pck, policy)
+    yield judge(
+        "td.device_info",
+        not any(more.device_info),
+        "no device is assigned to the TD",
+        otherwise="devices are assigned to the TD, which nothing here can judge",
+        expected=bytes(48).hex(),
+        actual=more.device_info.hex(),
+    )
+
+
+def _initial_platform(quote: Quote, more: ServiceTds, pck: PckExtension, policy: TdxPolicy) -> Finding:
+    """Whether the TD was launched where it runs. What is not recorded is zero; FMSPC may be text or padded there."""
+    check, text = "td.initial_platform", "the TD was launched on the platform that it runs on"
+    fmspc = (pck.fmspc.ljust(12, b"\0"), pck.fmspc.hex().encode(), pck.fmspc.hex().upper().encode())
+    is_here = (
+        more.initial_fmspc in (bytes(12), *fmspc)
+        and more.initial_cpu_svn in (bytes(16), pck.cpu_svn, quote.qe_report.cpu_svn)
+        and more.initial_tee_tcb_svn in (bytes(16), quote.report.tee_tcb_svn)
+    )
+    shown = " ".join(value.hex() for value in (more.initial_fmspc, more.initial_cpu_svn, more.initial_tee_tcb_svn))
+    if not is_here and policy.allow_migratable:
+        return Finding(
+            check, "warning", "the TD was launched on another platform; the policy allows that", "any", shown
+        )
+    expected = f"{pck.fmspc.hex()} {pck.cpu_svn.hex()} {quote.report.tee_tcb_svn.hex()}"
+    otherwise = "the TD was launched on another platform, or another state of it"
+    return judge(check, is_here, text, otherwise=otherwise, expected=expected, actual=shown)
 
 
 def _value(check: str, actual: bytes, allowed: tuple[bytes, ...] | Any_, what: str, any_text: str) -> Finding:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.request import NOTHING, TdxInputs
 from pluto_measure.appraise.tdx import TdxEvidenceGiven, appraise_quote
+from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope, TdxEvidence
 from pluto_measure.findings import NotAuthentic
 from pluto_measure.formats import eventlog, logs
-from pluto_measure.formats.quote import Quote, unwrap
+from pluto_measure.formats.quote import INTEL_QE_VENDOR, Quote, unwrap
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import Policy
+
+# The first two bytes of a quote, of any version that `Quote.parse` can name.
+_VERSIONS: Final = (b"\3\0", b"\4\0", b"\5\0")
+# A TD report as TDG.MR.REPORT gives it (Intel TDX module ABI 348551, TDREPORT_STRUCT): its size and REPORTTYPE.TYPE.
+_TD_REPORT_SIZE: Final = 1024
+_TD_REPORT_TYPE: Final = b"\x81"
+_INSPECT: Final = "run 'pluto-measure inspect FILE'"
 
 
 def verify_evidence(
@@ -50,7 +59,25 @@ def verify_evidence(
 def parse_evidence(raw: bytes | str) -> Envelope | Quote:
     """What the evidence is, told by its content: JSON is an envelope, all else a bare quote. FormatError."""
     data = raw.encode() if isinstance(raw, str) else raw
-    return Envelope.parse(data) if data.lstrip().startswith(b"{") else Quote.parse(unwrap(data))
+    if not data.strip():
+        raise FormatError("evidence", "is empty")
+    if data.lstrip().startswith(b"{"):
+        return _envelope(data)
+    quote = unwrap(data)
+    if len(quote) == _TD_REPORT_SIZE and quote.startswith(_TD_REPORT_TYPE):
+        raise FormatError("evidence", "a TD report, not a quote")
+    if quote[:2] not in _VERSIONS and quote[12:28] != INTEL_QE_VENDOR:
+        raise FormatError("evidence", "neither an envelope nor a TDX quote", hint=_INSPECT)
+    return Quote.parse(quote)
+
+
+def _envelope(data: bytes) -> Envelope:
+    try:
+        return Envelope.parse(data)
+    except FormatError as error:
+        if error.what == "evidence" and error.problem.startswith("type is missing"):
+            raise FormatError("evidence", f"JSON, but no envelope: {error.problem}", hint=_INSPECT) from error
+        raise
 
 
 def quote_of(parsed: Envelope | Quote) -> Quote | None:

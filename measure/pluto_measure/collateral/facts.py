@@ -5,7 +5,8 @@ These are facts of the documents as they stand. Whether Intel signed them is one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,18 +21,24 @@ from pluto_measure.verify.collateral import CheckedCollateral
 from pluto_measure.verify.intel_pki import Crl
 
 _DAY = timedelta(days=1)
+_WIDTH = 80  # of a line for people, wherever it can be broken
+DOCUMENTS = {"tcbInfo": "TCB info", "qeIdentity": "QE identity", "pckCrl": "PCK CRL", "rootCrl": "root CRL"}
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The collateral of one FMSPC and CA, checked. `early` None: nobody gave it."""
+    """The collateral of one FMSPC and CA, checked. `early` None: nobody gave it.
+
+    Without `crl_chain` the PCK CRL came without its issuer's chain: a quote has it, and nothing here vouches for it.
+    """
 
     fmspc: bytes
     ca: str
     standard: CheckedCollateral
     early: CheckedCollateral | None
     fetched_at: datetime | None
+    crl_chain: bool = True
 
 
 def family_facts(family: Family, at: datetime) -> Json:
@@ -41,6 +48,7 @@ def family_facts(family: Family, at: datetime) -> Json:
         "fmspc": family.fmspc.hex(),
         "ca": family.ca,
         "fetchedAt": None if family.fetched_at is None else format_time(family.fetched_at),
+        "pckCrlChain": family.crl_chain,
         "standard": set_facts(family.standard, at),
         "early": None if early is None else set_facts(early, at),
         "earlyChanges": [] if early is None else list(changes(family.standard, early)),
@@ -87,26 +95,59 @@ def family_text(facts: Json) -> str:
     lines = [f"FMSPC {facts['fmspc']}, {facts['ca']} CA{fetched}"]
     for update in ("standard", "early"):
         if facts[update] is not None:
-            lines += [f"  {update}", *(f"    {line}" for line in _set_lines(facts[update]))]
+            signed = ", signed by Intel" + (
+                "" if facts["pckCrlChain"] else " but for the PCK CRL, which lacks its chain"
+            )
+            signed = "" if facts[update]["problems"] else signed
+            lines += [f"  {update}{signed}", *_set_lines(facts[update])]
     if facts["early"] is not None:
         lines.append("  what the early update changes")
-        lines += [f"    {line}" for line in facts["earlyChanges"] or ["nothing"]]
+        lines += [line for change in facts["earlyChanges"] or ["nothing"] for line in _wrapped(change, 4)]
     return "\n".join(lines) + "\n"
 
 
 def _set_lines(facts: Json) -> list[str]:
-    lines = [f"NOT AUTHENTIC: {problem}" for problem in facts["problems"]]
+    lines = [line for problem in facts["problems"] for line in _wrapped(f"NOT AUTHENTIC: {problem}", 4)]
     info, identity = facts["tcbInfo"], facts["qeIdentity"]
-    lines.append(f"TCB info     evaluation {info['evaluationNumber']}, {_dates_text(info)}")
-    lines += [f"  {level['tcbDate'][:10]} {_status(level)}  {_svns(level)}" for level in info["levels"]]
+    lines += _heading("tcbInfo", info, f"evaluation {info['evaluationNumber']}")
+    lines += _level_lines("platform", info["levels"], _svns)
     for name, levels in info["modules"].items():
-        lines += [f"  {level['tcbDate'][:10]} {_status(level)}  {name} SVN {level['isvSvn']}" for level in levels]
-    lines.append(f"QE identity  evaluation {identity['evaluationNumber']}, {_dates_text(identity)}")
-    lines += [f"  {level['tcbDate'][:10]} {_status(level)}  SVN {level['isvSvn']}" for level in identity["levels"]]
-    for name, crl in (("PCK CRL ", facts["pckCrl"]), ("root CRL", facts["rootCrl"])):
+        lines += _level_lines(f"TDX module {name}", levels, _isv_svn)
+    lines += _heading("qeIdentity", identity, f"evaluation {identity['evaluationNumber']}")
+    lines += _level_lines("quoting enclave", identity["levels"], _isv_svn)
+    for name in ("pckCrl", "rootCrl"):
+        crl = facts[name]
         number = "no number" if crl["number"] is None else f"number {crl['number']}"
-        lines.append(f"{name}     {number}, {counted(crl['revoked'], 'certificate')} revoked, {_dates_text(crl)}")
+        lines += _heading(name, crl, f"{number}, {counted(crl['revoked'], 'certificate')} revoked")
     return lines
+
+
+def _heading(name: str, facts: Json, said: str) -> list[str]:
+    """A document: its number and its dates."""
+    age = "issued in the future" if facts["ageDays"] < 0 else f"{counted(facts['ageDays'], 'day')} old"
+    return [
+        f"    {DOCUMENTS[name]}: {said}{', EXPIRED' if facts['expired'] else ''}",
+        f"      issued {facts['issueDate']} ({age}), next due {facts['nextUpdate']}",
+    ]
+
+
+def _level_lines(heading: str, levels: Iterable[Json], svns: Callable[[Json], str]) -> list[str]:
+    """The levels of one part, from the newest on: date, status and advisories, and from which SVNs on."""
+    lines = [f"      {heading}"]
+    for level in levels:
+        lines += _wrapped(f"{level['tcbDate'][:10]} {svns(level)}: {_status(level)}", 8)
+    return lines
+
+
+def _wrapped(words: str, indent: int) -> list[str]:
+    first, more = " " * indent, " " * (indent + 2)
+    return textwrap.wrap(
+        words, _WIDTH, initial_indent=first, subsequent_indent=more, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _isv_svn(level: Json) -> str:
+    return f"SVN {level['isvSvn']}"
 
 
 def _svns(level: Json) -> str:
@@ -128,12 +169,6 @@ def _dates(issued: datetime, due: datetime, at: datetime) -> Json:
     """The age is in whole days, rounded down; below zero where the issue lies ahead."""
     ages = {"ageDays": (at - issued) // _DAY, "expired": due < at}
     return {"issueDate": format_time(issued), "nextUpdate": format_time(due), **ages}
-
-
-def _dates_text(facts: Json) -> str:
-    state = " EXPIRED" if facts["expired"] else ""
-    age = "issued in the future" if facts["ageDays"] < 0 else f"{counted(facts['ageDays'], 'day')} old"
-    return f"issued {facts['issueDate']} ({age}), next update {facts['nextUpdate']}{state}"
 
 
 def _crl(crl: Crl, at: datetime) -> Json:

@@ -47,8 +47,10 @@ class Edition:
     number: int
     date: datetime
 
-    def __str__(self) -> str:
-        return f"number {self.number} of {format_time(self.date)}"
+    def spell(self, *, whole: bool) -> str:
+        """ "19 of 2026-06-29", the date alone where there is no number. `whole`: with the time of the day."""
+        date = format_time(self.date) if whole else f"{self.date:%Y-%m-%d}"
+        return f"{self.number} of {date}" if self.number >= 0 else date
 
     def to_json(self) -> dict[str, object]:
         return {"number": self.number, "date": format_time(self.date)}
@@ -132,7 +134,10 @@ class Rollback:
     given: Edition
 
     def __str__(self) -> str:
-        return f"{self.document} is older than what was seen before: {self.given}, seen {self.newest}"
+        """ "TCB info is number 19 of 2026-06-29, seen: 20 of 2026-08-13"; whole times where the days are one."""
+        whole = self.given.date.date() == self.newest.date.date()
+        given, newest = (edition.spell(whole=whole) for edition in (self.given, self.newest))
+        return f"{self.document} is {'number ' if self.given.number >= 0 else 'of '}{given}, seen: {newest}"
 
     def to_json(self) -> dict[str, object]:
         return {"document": self.document, "newest": self.newest.to_json(), "given": self.given.to_json()}

@@ -39,7 +39,7 @@ class RolledBackError(RefusedError):
 
     def __init__(self, rollbacks: Sequence[Rollback]) -> None:
         self.rollbacks = tuple(rollbacks)
-        super().__init__("; ".join(map(str, rollbacks)))
+        super().__init__(f"older than once seen: {'; '.join(map(str, rollbacks))}")
 
     def fields(self) -> dict[str, object]:
         return {"rollbacks": [rollback.to_json() for rollback in self.rollbacks]}
@@ -66,8 +66,8 @@ class Store:
         hint = f"put its backup back, or accept older collateral once: rm -r {self.folder}"
         data = self._read(path, MEMORY_LIMIT)
         if data is None:
-            if self.families():
-                raise FormatError("collateral memory", f"{path} is gone, and the collateral is not", hint=hint)
+            if self.families() or self._was_written():
+                raise FormatError("collateral memory", f"{path} is gone, though there was one", hint=hint)
             return Memory()
         try:
             return Memory.parse(data)
@@ -139,12 +139,23 @@ class Store:
         return self._path(seen.fmspc, seen.ca), (new if old is None else old.merged(new)).to_text()
 
     def _refuse_open_folder(self) -> None:
+        """Who may write to the folder, or rename it, decides which collateral counts as old."""
+        for folder in (self.folder, self.folder.parent):
+            try:
+                found = folder.stat()
+            except OSError:
+                continue  # not there, or what opens a file in it will say
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise UsageError(f"{folder}: others may write to it", hint=f"run 'chmod go-w {folder}'")
+            if found.st_uid not in (os.geteuid(), 0):
+                raise UsageError(f"{folder}: it is another user's (uid {found.st_uid})")
+
+    def _was_written(self) -> bool:
+        """Whether a memory was ever written here: the lock file is not empty from then on."""
         try:
-            mode = self.folder.stat().st_mode
+            return (self.folder / "lock").stat().st_size > 0
         except OSError:
-            return  # not there, or what opens a file in it will say
-        if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise UsageError(f"{self.folder}: others may write to it", hint=f"run 'chmod 700 {self.folder}'")
+            return False
 
     def _read(self, path: Path, limit: int) -> bytes | None:
         try:
@@ -159,12 +170,16 @@ class Store:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with _writing(self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_open_folder()
             descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._wait_for(descriptor)
             yield
+            if (self.folder / "memory.json").exists() and not self._was_written():
+                with _writing(self.folder):
+                    os.write(descriptor, b"there is a memory\n")
         finally:
             os.close(descriptor)  # the lock goes with it, also where the process is killed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -146,7 +147,8 @@ def export(arguments: argparse.Namespace) -> Result:
         raise UsageError(f"{arguments.state} has both CAs of FMSPC {fmspc.hex()}", hint="give --ca")
     bundle = store.bundle(fmspc, kept[0]) if kept else None
     if bundle is None:
-        hint = f"run 'pluto-measure collateral fetch --fmspc {fmspc.hex()} --state {arguments.state}'"
+        words = ["collateral", "fetch", "--fmspc", fmspc.hex(), "--ca", arguments.ca or "platform"]
+        hint = f"run 'pluto-measure {shlex.join([*words, '--state', str(arguments.state)])}', or with --quote FILE"
         raise UsageError(f"{arguments.state} has no such collateral of FMSPC {fmspc.hex()}", hint=hint)
     text = bundle.collateral(fmspc, kept[0]).to_text() if arguments.common else bundle.to_text()
     files.write(arguments.out, text)
@@ -196,7 +198,7 @@ def _fmspc(text: str) -> bytes:
     try:
         return unhex(text.lower(), 6, what="--fmspc")
     except FormatError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError("--fmspc must be 12 hex digits") from error
 
 
 def _client(arguments: argparse.Namespace) -> Client:
@@ -276,7 +278,8 @@ def _family(bundle: Bundle, fmspc: bytes, ca: str, check: Callable[[Collateral],
 
     given = bundle.given(fmspc, ca)
     early = None if given.early is None else check(given.early)
-    return Family(fmspc, ca, check(given.standard), early, given.fetched_at)
+    has_chain = bool(given.standard.pck_crl_chain.strip())
+    return Family(fmspc, ca, check(given.standard), early, given.fetched_at, has_chain)
 
 
 def _said(families: Sequence[Family], wrote: list[str]) -> Result:
@@ -297,10 +300,13 @@ def _said(families: Sequence[Family], wrote: list[str]) -> Result:
 
 
 def _expired(facts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    from pluto_measure.collateral.facts import DOCUMENTS
+
     for one in facts:
-        for name in ("tcbInfo", "qeIdentity", "pckCrl", "rootCrl"):
+        for name, words in DOCUMENTS.items():
             if one["standard"][name]["expired"]:
-                yield f"warning: {name} of FMSPC {one['fmspc']} was due on {one['standard'][name]['nextUpdate']}"
+                due = one["standard"][name]["nextUpdate"]
+                yield f"warning: {words} of FMSPC {one['fmspc']} was due for an update on {due}"
 
 
 def _shown(families: Sequence[Family], at: datetime, memory: dict[str, object] | None = None) -> Result:

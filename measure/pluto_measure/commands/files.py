@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,23 @@ def read_head(path: Path, size: int, *, what: str) -> bytes:
         raise UsageError(f"{what} {path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # a NUL, or what no file system can spell
         raise UsageError(f"{what} {str(path)!r} cannot be a file's name") from error
+
+
+@contextmanager
+def naming(kind: str, path: Path, root: str = "") -> Iterator[None]:
+    """Say in which file a format error was found, as in `policy late.toml: version is missing`.
+
+    `root` is what the parser calls the whole file, if not `kind`; it is left out, the file's name says as much.
+    """
+    try:
+        yield
+    except FormatError as error:
+        said, root = str(error), root or kind
+        if error.what == root or error.what.startswith(f"{root}."):
+            said = said.removeprefix(root).lstrip(".: ")
+        named = FormatError(f"{kind} {path}", said, hint=error.hint)
+        named.offset = error.offset
+        raise named from error
 
 
 def write(path: Path, text: str) -> None:

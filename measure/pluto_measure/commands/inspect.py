@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> Result:
         return _image(data)
     if tdvf.begins(data):
         return _firmware(data)
-    if (found := _quote(data)) is not None:
+    if (found := _bare_quote(data)) is not None:
         return found
     if data.lstrip()[:1] == b"{" and (b'"tcb_info"' in data or b'"pluto-collateral-bundle"' in data[:200]):
         return _collateral(arguments.file)
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> Result:
         log = logs.parse(data)
         registers = replay(log)
         return Result({"format": "event log", **log_document(log, registers)}, log_text(log, registers))
-    raise FormatError("file", "is of no format that is known here")
+    raise FormatError(str(arguments.file), "is of no format that is known here")
 
 
 def _table(head: bytes) -> Result:
@@ -127,7 +127,7 @@ def _image(data: bytes) -> Result:
     return Result(document, "\n".join(lines) + "\n")
 
 
-def _quote(data: bytes) -> Result | None:
+def _bare_quote(data: bytes) -> Result | None:
     """A TDX quote in any of its forms; None for what is none."""
     from pluto_measure.formats import quote
 
@@ -136,15 +136,40 @@ def _quote(data: bytes) -> Result | None:
     raw = quote.unwrap(data) if is_array or quote.is_hex(data) else data
     if not quote.begins(raw):
         return None
+    document = {"format": "TDX quote", **_quote(raw)}
+    return Result(document, pretty(document))
+
+
+def _quote(raw: bytes) -> dict[str, object]:
     # Imported here: certificates take longer to load than the other formats to read.
     from pluto_measure.appraise.facts import quote_facts
+    from pluto_measure.formats.quote import Quote
     from pluto_measure.verify.intel_pki import INTEL_ROOTS, pck_chain
 
-    parsed = quote.Quote.parse(raw)
+    parsed = Quote.parse(raw)
     facts = quote_facts(parsed, pck_chain(parsed.certificates, INTEL_ROOTS))
-    sizes: dict[str, object] = {"size": parsed.extent, "bytesAfter": len(raw) - parsed.extent}
-    document = {"format": "TDX quote", **sizes, **facts}
-    return Result(document, pretty(document))
+    return {"size": parsed.extent, "bytesAfter": len(raw) - parsed.extent, **facts}
+
+
+def _envelope(data: bytes) -> dict[str, object]:
+    """An envelope's members, with sizes in place of blobs, and its quote as a bare one is shown."""
+    from pluto_measure.evidence import Envelope, TdxEvidence
+
+    envelope = Envelope.parse(data)
+    held, shown = envelope.evidence, envelope.to_json()
+    if isinstance(held, TdxEvidence):
+        sizes: dict[str, object] = {"tdQuote": _size(held.quote)}
+        return {**shown, "evidence": sizes, "logs": {"ccel": _size(held.log)}, "quote": _quote(held.quote)}
+    registers = {bank: {name: value.hex() for name, value in of.items()} for bank, of in held.quote.registers.items()}
+    quote = {"attest": _size(held.quote.attest), "signature": _size(held.quote.signature), "registers": registers}
+    certificates = [_size(one) for one in held.ak_certificates]
+    evidence = {"tpmQuote": quote, "akPublic": _size(held.ak_public), "akCertificates": certificates}
+    return {**shown, "evidence": evidence, "logs": {"tpm": _size(held.log)}}
+
+
+def _size(blob: bytes) -> dict[str, int]:
+    """What stands in place of bytes that nobody reads as base64."""
+    return {"size": len(blob)}
 
 
 def _collateral(path: Path) -> Result:
@@ -168,9 +193,7 @@ def _json(data: bytes) -> Result | None:
 
         document = {"format": "platform-inputs.json", **loads(Table.parse(data).to_text(), what="file")}
     elif "evidence" in parsed and "claims" in parsed:
-        from pluto_measure.evidence import Envelope
-
-        document = {"format": "evidence envelope", **Envelope.parse(data).to_json()}
+        document = {"format": "evidence envelope", **_envelope(data)}
     else:
         return None
     return Result(document, pretty(document))

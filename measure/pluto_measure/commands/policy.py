@@ -47,23 +47,31 @@ def run(arguments: argparse.Namespace) -> Result:
     # Imported here: `cryptography` takes longer to load than the parser.
     from pluto_measure.formats.strict_json import unhex
     from pluto_measure.measurements import Measurements
-    from pluto_measure.policy import Policy
+    from pluto_measure.policy import Policy, is_machine
     from pluto_measure.policy import strict as strict_policy
 
     if arguments.file is not None:
         if arguments.reference or arguments.machine or arguments.config_digest or arguments.unsigned_reference:
             raise UsageError("FILE is checked as it is; the options make a new policy")
-        policy = Policy.parse(files.read(arguments.file, what="policy", limit=1024 * 1024))
+        data = files.read(arguments.file, what="policy", limit=1024 * 1024)
+        with files.naming("policy", arguments.file):
+            policy = Policy.parse(data)
         left_open = strict_policy.left_open(policy)
         text = "".join(f"{line}\n" for line in left_open) or "nothing is weaker than in the strict policy\n"
         return Result({"policy": str(arguments.file), "leftOpen": list(left_open)}, text)
-    references = [
-        Measurements.parse(files.read(path, what="reference", limit=64 * 1024 * 1024)) for path in arguments.reference
-    ]
+    references = []
+    for path in arguments.reference:
+        data = files.read(path, what="reference", limit=64 * 1024 * 1024)
+        with files.naming("reference", path, "measurements.json"):
+            references.append(Measurements.parse(data))
     try:
         digest = None if arguments.config_digest is None else unhex(arguments.config_digest, 32, what="--config-digest")
     except PlutoError as error:
         raise UsageError(str(error)) from error
+    for name in arguments.machine:
+        if not is_machine(name):
+            problem = "must be ppid:HEX or platformInstance:HEX with 16 bytes, or a key's digest, in lower case"
+            raise UsageError(f"--machine {name!r}: {problem}")
     named = {"platforms": strict_policy.platforms_of(references)} if references else {}
     text = strict_policy.text(
         **named,
@@ -71,8 +79,4 @@ def run(arguments: argparse.Namespace) -> Result:
         machines=arguments.machine or None,
         config_digest=digest,
     )
-    try:
-        Policy.parse(text)
-    except PlutoError as error:
-        raise UsageError(f"--machine: {error}") from error
     return Result({"policy": text}, text)

@@ -15,8 +15,8 @@ from pluto_measure.formats.collateral_bundle import Given, NotInBundleError, rea
 from pluto_measure.formats.quote import Quote
 from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
-from pluto_measure.verify.collateral import check_collateral
-from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, Roots, pck_chain
+from pluto_measure.verify.collateral import CheckedCollateral, check_collateral
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, pck_chain
 
 _COLLATERAL_LIMIT: Final = 16 * 1024 * 1024
 _LOG_LIMIT: Final = 16 * 1024 * 1024
@@ -29,10 +29,14 @@ def tdx_inputs(
     rules = (policy or STRICT).tdx or STRICT.tdx
     roots = INTEL_ROOTS | frozenset(rules.insecure_roots if rules else ())
     log = None if arguments.log is None else files.read(arguments.log, what="log", limit=_LOG_LIMIT)
-    found, notes = _given(arguments, pck_chain(quote.certificates, roots))
+    with files.naming("evidence", arguments.evidence):
+        pck = pck_chain(quote.certificates, roots)
+    found, notes = _given(arguments, pck)
     if found is None:
         return TdxInputs(report_data=report_data, log=log), notes
-    rollbacks = None if arguments.state is None else _rollbacks(arguments.state, found.standard, roots)
+    with files.naming("collateral", arguments.collateral or arguments.state):
+        checked = check_collateral(found.standard, roots)  # remembered until the appraisal asks for it again
+    rollbacks = None if arguments.state is None else _rollbacks(arguments.state, checked)
     inputs = TdxInputs(
         collateral=found.standard, early=found.early, rollbacks=rollbacks, report_data=report_data, log=log
     )
@@ -57,11 +61,12 @@ def remember(state: Path, collateral: Collateral) -> list[str]:
 def _given(arguments: argparse.Namespace, pck: PckChain) -> tuple[Given | None, list[str]]:
     fmspc, ca = pck.extension.fmspc, pck.ca or "platform"
     if arguments.collateral is not None:
-        try:
-            data = files.read(arguments.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
-            return read_collateral(data, fmspc, ca), []
-        except NotInBundleError as error:
-            return None, [f"{arguments.collateral}: {error}"]
+        data = files.read(arguments.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
+        with files.naming("collateral", arguments.collateral):
+            try:
+                return read_collateral(data, fmspc, ca), []
+            except NotInBundleError as error:
+                return None, [f"{arguments.collateral}: {error}"]
     if arguments.state is None:
         return None, []
     # Imported here: most calls keep no state.
@@ -70,15 +75,15 @@ def _given(arguments: argparse.Namespace, pck: PckChain) -> tuple[Given | None, 
     bundle = Store(arguments.state).bundle(fmspc, ca)
     if bundle is None:
         return None, [f"{arguments.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA"]
-    return bundle.given(fmspc, ca), []
+    with files.naming("collateral", arguments.state):
+        return bundle.given(fmspc, ca), []
 
 
-def _rollbacks(state: Path, collateral: Collateral, roots: Roots) -> tuple[str, ...]:
+def _rollbacks(state: Path, checked: CheckedCollateral) -> tuple[str, ...]:
     """What of the collateral is older than once seen. What does not verify is refused for that, not for its age."""
     from pluto_measure.collateral.memory import Seen, compare
     from pluto_measure.collateral.store import Store
 
-    checked = check_collateral(collateral, roots)
     if failures(checked.findings):
         return ()
     try:

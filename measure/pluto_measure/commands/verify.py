@@ -5,27 +5,28 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files
-from pluto_measure.errors import FormatError, PlutoError, UsageError
+from pluto_measure.commands.verify_text import text
+from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.evidence import ENVELOPE_LIMIT, format_time, parse_nonce, parse_time
 from pluto_measure.formats.strict_json import unhex
 
 if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal
 
+T = TypeVar("T")
+_ROOTS: Final = {"reference": "measurements.json"}  # what parsers call their file, where it is not what a call does
 _REFERENCE_LIMIT: Final = 64 * 1024 * 1024
 _POLICY_LIMIT: Final = 1024 * 1024
 _CERTIFICATE_LIMIT: Final = 1024 * 1024
-_COLLATERAL_LIMIT: Final = 16 * 1024 * 1024
-_LOG_LIMIT: Final = 16 * 1024 * 1024
 _QUOTE_LIMIT: Final = 2 * ENVELOPE_LIMIT  # as a JSON array a quote takes four times its bytes
-_MARKS: Final = {"pass": "ok     ", "warning": "WARNING", "fail": "REFUSED"}
 
 DESCRIPTION: Final = """Verify one piece of evidence and appraise it: an evidence envelope, or a bare TDX quote (raw,
 hex text or JSON array). Signatures, certificates and revocation up to Intel's root; Intel's verdict on the platform;
@@ -63,7 +64,8 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--state",
         metavar="DIR",
         type=Path,
-        help="where collateral is kept and what was seen is remembered, so that no older collateral is accepted",
+        help="where collateral is kept and what was seen is remembered, so that no older collateral is accepted; "
+        "with --collateral the collateral is compared and remembered, not kept",
     )
     sub.add_argument("--nonce", metavar="HEX", help="the nonce that you sent to the machine")
     sub.add_argument(
@@ -108,27 +110,52 @@ def verify(arguments: argparse.Namespace) -> Result:
     from pluto_measure.policy import Policy
 
     given = _given(arguments)
-    references = [
-        Measurements.parse(files.read(path, what="reference", limit=_REFERENCE_LIMIT)) for path in arguments.reference
-    ]
+    _refuse_no_place(arguments.html)
+    references = [_read(path, "reference", _REFERENCE_LIMIT, Measurements.parse) for path in arguments.reference]
     policy = None
     if arguments.policy is not None:
-        policy = Policy.parse(files.read(arguments.policy, what="policy", limit=_POLICY_LIMIT))
-    notes = _trust(arguments.trust)
+        policy = _read(arguments.policy, "policy", _POLICY_LIMIT, Policy.parse)
+    notes = _trust(arguments)
     raw = files.read(arguments.evidence, what="evidence", limit=_QUOTE_LIMIT)
-    parsed = parse_evidence(raw)
-    quote = quote_of(parsed)
+    with files.naming("evidence", arguments.evidence):
+        parsed = parse_evidence(raw)
+        quote = quote_of(parsed)
     notes += _what_does_not_apply(arguments, is_bare=parsed is quote, is_tdx=quote is not None)
     tdx = NOTHING
     if quote is not None:
         tdx, more = tdx_inputs(arguments, quote, policy, given.report_data)
         notes += more
-    appraisal = verify_evidence(raw, references, policy, given.at, given.nonce, given.key, tdx)
+    # All else was parsed, so what can still be malformed is the event log, in the evidence or beside it.
+    with files.naming(*(("evidence", arguments.evidence) if arguments.log is None else ("log", arguments.log))):
+        appraisal = verify_evidence(raw, references, policy, given.at, given.nonce, given.key, tdx)
     if arguments.state is not None and tdx.collateral is not None and appraisal.authentic:
         notes += remember(arguments.state, tdx.collateral)
+    code = appraisal.exit_code
     if arguments.html is not None:
-        _page(arguments, appraisal, format_time(given.at))
-    return Result(appraisal.to_json(), _text(appraisal, verbose=arguments.verbose), appraisal.exit_code, tuple(notes))
+        try:
+            _page(arguments, appraisal, format_time(given.at))
+            notes.append(f"wrote {arguments.html}")
+        except UsageError as error:  # which must not lose the verdict
+            code = error.exit_code
+            notes.append(f"error: {error}")
+    return Result(appraisal.to_json(), text(appraisal, verbose=arguments.verbose), code, tuple(notes))
+
+
+def _read(path: Path, kind: str, limit: int, parse: Callable[[bytes], T]) -> T:
+    """A file, read and parsed. A call names up to seven, so an error says which one it is."""
+    data = files.read(path, what=kind, limit=limit)
+    with files.naming(kind, path, _ROOTS.get(kind, "")):
+        return parse(data)
+
+
+def _refuse_no_place(html: Path | None) -> None:
+    """What cannot be written is said before there is anything to lose."""
+    if html is None:
+        return
+    if html.is_dir():
+        raise UsageError(f"--html {html}: is a directory")
+    if not html.parent.is_dir():
+        raise UsageError(f"--html {html}: there is no folder {html.parent}")
 
 
 def _given(arguments: argparse.Namespace) -> _Given:
@@ -149,20 +176,23 @@ def _what_does_not_apply(arguments: argparse.Namespace, *, is_bare: bool, is_tdx
     """Options that this kind of evidence does not use. Those that would have to hold are a mistake of the caller's."""
     if not is_bare and (arguments.report_data is not None or arguments.log is not None):
         raise UsageError("--report-data and --log are for bare quotes; an envelope has its own claims and log")
-    given = [name for name in ("collateral", "state") if getattr(arguments, name) is not None]
-    return [f"--{name} is for TDX quotes and was not used: this evidence is a TPM's" for name in given if not is_tdx]
+    given = [name for name in ("collateral", "state") if getattr(arguments, name) is not None and not is_tdx]
+    notes = [f"--{name} is for TDX quotes and was not used: this evidence is a TPM's" for name in given]
+    given = [name for name in ("tls_certificate", "key_digest") if getattr(arguments, name) is not None and is_bare]
+    options = [f"--{name.replace('_', '-')}" for name in given]
+    return notes + [f"{name} is for envelopes: a bare quote names no TLS key, so none matches" for name in options]
 
 
-def _trust(path: Path | None) -> list[str]:
+def _trust(arguments: argparse.Namespace) -> list[str]:
     """Read the trust file. Reference values carry no signatures of their own, so all that it can do is refuse."""
-    if path is None:
+    if arguments.trust is None:
         return []
     from pluto_measure.trust import Trust
 
-    trust = Trust.parse(files.read(path, what="trust", limit=_POLICY_LIMIT))
-    return [
-        f"the trust file wants {trust.k} of {len(trust.organisations)} organisations; nobody signed these references"
-    ]
+    trust = _read(arguments.trust, "trust", _POLICY_LIMIT, Trust.parse)
+    wants = f"the trust file wants {trust.k} of {len(trust.organisations)} organisations"
+    have = "nobody signed these references" if arguments.reference else "no reference values were given"
+    return [f"{wants}; {have}"]
 
 
 def _page(arguments: argparse.Namespace, appraisal: Appraisal, at: str) -> None:
@@ -186,54 +216,15 @@ def _words(arguments: argparse.Namespace, at: str) -> list[str]:
     return [*words, "--at", at, "--html", str(arguments.html)]
 
 
-def _text(appraisal: Appraisal, *, verbose: bool) -> str:
-    lines = _facts(appraisal)
-    for finding in appraisal.findings:
-        if finding.verdict == "pass" and not verbose:
-            continue
-        lines.append(f"{_MARKS[finding.verdict]}  {finding.id}: {finding.text}")
-        if finding.verdict == "fail":
-            lines += [
-                f"           {name} {value}"
-                for name, value in (("expected", finding.expected), ("actual", finding.actual))
-                if value is not None
-            ]
-    refused = len(appraisal.failures)
-    against = f" against {appraisal.profile}" if appraisal.profile else ""
-    lines.append(f"{appraisal.verdict}{against}: {len(appraisal.findings)} checks, {refused} refused")
-    return "\n".join(lines) + "\n"
-
-
-def _facts(appraisal: Appraisal) -> list[str]:
-    """What a TDX quote says of itself, in a few lines; nothing for other evidence."""
-    if appraisal.quote is None:
-        return []
-    quote, pck = appraisal.quote, appraisal.quote["pck"]
-    assert isinstance(pck, dict)
-    lines = [
-        f"TDX quote {quote['version']}, TD report {quote['tdReport']}, "
-        f"FMSPC {pck['fmspc']}, PPID {pck['ppid']}, {pck['ca'] or 'unknown'} CA"
-    ]
-    if (tcb := appraisal.tcb) is not None:
-        said = tcb.to_json()
-        halves = [f"{name} {said[name]}" for name in ("platform", "module", "qe", "launch", "current") if said[name]]
-        lines.append(f"TCB {tcb.status} ({', '.join(halves)}), TCB date {said['tcbDate']}")
-        if tcb.advisories:
-            lines.append(f"advisories {' '.join(tcb.advisories)}")
-        short = appraisal.explanation.get("tcb")
-        lines += [f"  {sentence}" for sentence in (short["sentences"] if isinstance(short, dict) else ())]
-    return lines if appraisal.authentic else [f"{line} (not verified)" for line in lines]
-
-
-def _report_data(text: str) -> bytes:
-    size = len(text) // 2
+def _report_data(digits: str) -> bytes:
+    size = len(digits) // 2
     if not 1 <= size <= 64:
         raise FormatError("REPORTDATA", "must be 1 to 64 bytes in hex")
-    return unhex(text, size, what="REPORTDATA").ljust(64, b"\0")
+    return unhex(digits, size, what="REPORTDATA").ljust(64, b"\0")
 
 
-def _digest(text: str) -> bytes:
-    return unhex(text, 32, what="digest")
+def _digest(digits: str) -> bytes:
+    return unhex(digits, 32, what="digest")
 
 
 def _key_digest(path: Path) -> bytes:
@@ -253,12 +244,12 @@ def _key_digest(path: Path) -> bytes:
     return hashlib.sha256(encoded).digest()
 
 
-def _time(text: str) -> datetime:
-    return parse_time(text, what="time")
+def _time(words: str) -> datetime:
+    return parse_time(words, what="time")
 
 
-def _argument(name: str, parse: Any, text: str) -> Any:
+def _argument(name: str, parse: Any, value: str) -> Any:
     try:
-        return parse(text)
-    except PlutoError as error:
-        raise UsageError(f"{name}: {error}") from error
+        return parse(value)
+    except FormatError as error:
+        raise UsageError(f"{name}: {error.problem}") from error

@@ -2,7 +2,7 @@
 
 The common quote-collateral JSON (Intel's `sgx_ql_qve_collateral_t` as tools write it) has eight or nine members:
 
-    pck_crl_issuer_chain      PEM text; may be empty: the quote carries the same certificates
+    pck_crl_issuer_chain      PEM text; may be empty, null or missing: the quote carries the same certificates
     root_ca_crl, pck_crl      DER in hex
     tcb_info_issuer_chain     PEM text
     tcb_info                  the member `tcbInfo` as text, byte for byte as it was signed
@@ -24,6 +24,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 
 LIMIT: Final = 1024 * 1024  # bytes of JSON; a genuine one has 20 KiB
+_MOST_MEMBERS: Final = 16384  # with those of the documents in it; a genuine one has about 700
 _WHAT: Final = "collateral"
 _PEM_CRL: Final = re.compile(r"\A\s*-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----\s*\Z")
 
@@ -50,6 +51,8 @@ class Collateral:
     @classmethod
     def parse(cls, text: bytes) -> Self:
         """From the common JSON. FormatError."""
+        if text.count(b",") > _MOST_MEMBERS:  # before JSON makes a value of each
+            raise FormatError(_WHAT, f"has more than {_MOST_MEMBERS} members")
         value = loads(text, what=_WHAT, limit=LIMIT)
         if not isinstance(value, dict):
             raise FormatError(_WHAT, f"must be an object, not {type(value).__name__}")
@@ -60,7 +63,9 @@ class Collateral:
             qe_identity=_signed(fields, "qe_identity"),
             root_crl=_crl(fields, "root_ca_crl"),
             pck_crl=_crl(fields, "pck_crl"),
-            pck_crl_chain=_text(fields, "pck_crl_issuer_chain"),
+            pck_crl_chain=_encoded(
+                fields.get("pck_crl_issuer_chain", "", str, type(None)) or "", "pck_crl_issuer_chain"
+            ),
         )
         fields.end()
         return collateral
@@ -91,7 +96,10 @@ def _signed(fields: Fields, name: str) -> Signed:
 
 
 def _text(fields: Fields, name: str) -> bytes:
-    text: str = fields.take(name, str)
+    return _encoded(fields.take(name, str), name)
+
+
+def _encoded(text: str, name: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell

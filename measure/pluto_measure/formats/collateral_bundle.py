@@ -141,7 +141,8 @@ class Bundle:
         """All that it has for this FMSPC and CA. NotInBundleError."""
         times = [document.fetched_at for document in self._needed(fmspc, ca, "standard")]
         known = [time for time in times if time is not None]
-        early = self.find("tcbInfo", update="early", fmspc=fmspc) is not None
+        # A set that is not whole cannot foretell anything, and must not spoil the one that counts.
+        early = self.find("tcbInfo", update="early", fmspc=fmspc) and self.find("qeIdentity", update="early")
         return Given(
             standard=self.collateral(fmspc, ca),
             early=self.collateral(fmspc, ca, "early") if early else None,

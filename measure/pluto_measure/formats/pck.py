@@ -30,6 +30,7 @@ _PREFIX: Final = bytes.fromhex("2a864886f84d010d01")  # the extension's own iden
 _SEQUENCE, _INTEGER, _OCTETS, _OID, _ENUMERATED, _BOOLEAN = 0x30, 0x02, 0x04, 0x06, 0x0A, 0x01
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 _SPACE: Final = b" \t\n\r\v\f"
+_LINE_ENDS: Final = b"\r\n"
 _SGX_TYPES: Final = {0: "standard", 1: "scalable", 2: "scalable with integrity"}
 
 
@@ -81,21 +82,31 @@ class PckExtension:
         return parsed
 
 
-def split_pem(text: bytes, *, what: str) -> tuple[bytes, ...]:
-    """The DER of every certificate in PEM text, in its order; text around them is ignored. FormatError.
+def split_pem(text: bytes, *, what: str, exact: bool = False) -> tuple[bytes, ...]:
+    """The DER of every certificate in PEM text, in its order. FormatError.
 
-    A quote's chain often ends in a NUL byte, so what is between and after the blocks is not looked at.
+    Text around the blocks is ignored, and white space in them. Nobody signs it, so `exact`, for quotes, leaves little
+    freedom: line ends within and between the blocks, and NUL bytes at the end, which a quote's chain often has.
     """
     found: list[bytes] = []
+    at, space = 0, _LINE_ENDS if exact else _SPACE
     for match in _PEM.finditer(text):
         if len(found) == MOST_CERTIFICATES:
             raise FormatError(what, f"holds more than {MOST_CERTIFICATES} certificates")
+        if exact and text[at : match.start()].translate(None, space):
+            raise FormatError(what, "has other text than certificates in PEM", offset=at)
+        digits, at = match[1].translate(None, space), match.end()
         try:
-            found.append(base64.b64decode(match[1].translate(None, _SPACE), validate=True))
+            der = base64.b64decode(digits, validate=True)
         except binascii.Error as error:
             raise FormatError(what, "is not base64 within its PEM block", offset=match.start()) from error
+        if base64.b64encode(der) != digits:
+            raise FormatError(what, "is not the one spelling of its base64", offset=match.start())
+        found.append(der)
     if not found:
         raise FormatError(what, "holds no certificate in PEM")
+    if exact and text[at:].rstrip(b"\0").translate(None, space):
+        raise FormatError(what, "has other text than certificates in PEM", offset=at)
     return tuple(found)
 
 

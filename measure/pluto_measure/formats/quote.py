@@ -43,7 +43,7 @@ _SIZES: Final = {"1.0": 584, "1.5": 648, "1.5-Ex": 885}
 _SGX_BODY: Final = 1
 _MOST_TEXT: Final = 2 * LIMIT
 _SPACE: Final = b" \t\n\r\v\f"
-_HEX: Final = re.compile(rb"\A(?:0x)?[0-9A-Fa-f\s]+\Z")
+_HEX: Final = re.compile(rb"\A(?:0[xX])?[0-9A-Fa-f\s]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ def unwrap(data: bytes) -> bytes:
         except ValueError as error:
             raise FormatError("quote", "is a JSON array, but not of bytes") from error
     if _HEX.match(text):
-        digits = text.removeprefix(b"0x").translate(None, _SPACE)
+        digits = text.removeprefix(b"0x").removeprefix(b"0X").translate(None, _SPACE)
         if len(digits) % 2:
             raise FormatError("quote", f"is hex text with an odd number of digits ({len(digits)})")
         return bytes.fromhex(digits.decode())

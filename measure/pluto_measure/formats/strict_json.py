@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LARGEST = 2**53 - 1
+_LONGEST_NAME, _MOST_NAMES = 64, 100  # of members that a misspelt one is looked for among
 
 
 def canonical(value: object) -> bytes:
@@ -61,10 +62,15 @@ class Fields:
         self._left: dict[str, Any] = dict(value)
         self._what = what
 
+    @property
+    def what(self) -> str:
+        """What the object is, for an error of the caller's about a value."""
+        return self._what
+
     def take(self, name: str, *kinds: type) -> Any:
         """A required member of one of the given Python types."""
         if name not in self._left:
-            raise FormatError(self._what, f"{name} is missing")
+            raise FormatError(self._what, f"{name} is missing{_instead(name, self._left)}")
         return self._checked(name, kinds)
 
     def get(self, name: str, default: Any, *kinds: type) -> Any:
@@ -96,6 +102,15 @@ class Fields:
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise FormatError(self._what, f"{name} must be {wanted}, not {type(value).__name__}")
         return value
+
+
+def _instead(name: str, left: Mapping[str, Any]) -> str:
+    """What is there and looks as if it were meant: a misspelt member is a missing one. Bounded, whatever is there."""
+    from difflib import get_close_matches  # only an error needs it
+
+    names = [one for one in left if len(one) <= _LONGEST_NAME and one.isprintable()][:_MOST_NAMES]
+    close = get_close_matches(name, names, n=3, cutoff=0.8)
+    return f"; there {'is' if len(close) == 1 else 'are'} {', '.join(close)}" if close else ""
 
 
 def unhex(text: str, size: int, *, what: str) -> bytes:

@@ -33,6 +33,7 @@ PLATFORM_STATUSES: Final = (
 COMPONENT_STATUSES: Final = ("UpToDate", "OutOfDate", "Revoked")  # of a TDX module or a quoting enclave
 _DEEPEST: Final = 32
 _MOST_LEVELS: Final = 1024
+_MOST_MEMBERS: Final = 65536  # of 1024 levels with 32 components each; a genuine document has 700
 _CONTAINERS: Final = frozenset((dict, list))
 _PLAIN: Final = json.JSONDecoder()
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)
@@ -207,6 +208,8 @@ class Taker:
 
 def members(text: bytes, *, what: str, limit: int) -> dict[str, Any]:
     """The object in JSON text of Intel's: no key twice, nested at most 32 deep, no half of a surrogate pair."""
+    if text.count(b",") > _MOST_MEMBERS:  # before JSON makes a value of each
+        raise FormatError(what, f"has more than {_MOST_MEMBERS} members")
     value = _decoded(text, limit)
     is_counted = value is not None
     if value is None:

@@ -21,7 +21,7 @@ PLATFORMS: Final = ("qemu-tdx", "gcp-tdx", "azure-tdx", "gcp-confidential-space"
 EVIDENCE_TYPES: Final = ("tpm", "tdx")
 MACHINE_KINDS: Final = ("ppid", "platformInstance")  # and, without a kind, the digest of a TPM's attestation key
 
-__all__ = ["ANY", "EVIDENCE_TYPES", "PLATFORMS", "Any_", "Policy", "TdxPolicy"]
+__all__ = ["ANY", "EVIDENCE_TYPES", "PLATFORMS", "Any_", "Policy", "TdxPolicy", "is_machine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,12 @@ class Policy:
             platforms=names(fields, "platforms", PLATFORMS),
             evidence_types=evidence_types,
             insecure_software_tpm=fields.take("insecure_software_tpm", bool),
-            ak_trust=digests(fields.take("akTrust", list), "policy.akTrust"),
+            ak_trust=digests(fields.take("akTrust", list), "policy", "akTrust"),
             machines=_machines(fields.take("machines", list, str)),
             allow_debug=fields.take("allowDebug", bool),
             allow_unsigned_reference=fields.take("allowUnsignedReference", bool),
             max_evidence_age=seconds_or_any(fields, "maxEvidenceAge"),
-            clock_skew=seconds(fields.take("clockSkew", int), "clockSkew"),
+            clock_skew=seconds(fields, "clockSkew"),
             config_digest=_digest_or_any(fields.take("configDigest", str), "configDigest"),
             outer_key_digest=_outer_key(fields.take("outerKeyDigest", str)),
             tdx=_tdx(fields, evidence_types),
@@ -85,6 +85,14 @@ def _machines(value: list[Any] | str) -> tuple[str, ...] | Any_:
     if isinstance(value, str) or not value:
         raise FormatError("policy", 'machines must be "any" or a list of names that is not empty')
     return tuple(_machine(item) for item in value)
+
+
+def is_machine(name: str) -> bool:
+    """Whether it is the name of a machine, as `machines` has them."""
+    try:
+        return _machine(name) == name
+    except FormatError:
+        return False
 
 
 def _machine(value: Any) -> str:

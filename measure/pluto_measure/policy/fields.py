@@ -16,26 +16,30 @@ def names(fields: Fields, name: str, known: tuple[str, ...], *, empty: bool = Fa
     """A list of names out of `known`, none twice; empty only where that means something."""
     values = fields.take(name, list)
     if not values and not empty:
-        raise FormatError("policy", f"{name} is empty; name what is accepted")
+        raise FormatError(fields.what, f"{name} is empty; name what is accepted")
     for value in values:
         if value not in known:
-            raise FormatError("policy", f"{name} has {value!r}, which is not one of {', '.join(known)}")
+            raise FormatError(fields.what, f"{name} has {value!r}, which is not one of {', '.join(known)}")
     if len(set(values)) != len(values):
-        raise FormatError("policy", f"{name} names something twice")
+        raise FormatError(fields.what, f"{name} names something twice")
     return tuple(values)
 
 
-def digests(values: list[Any], what: str, size: int = 32) -> tuple[bytes, ...]:
-    """A list of digests in hex."""
+def digests(values: list[Any], what: str, name: str, size: int = 32) -> tuple[bytes, ...]:
+    """A list of digests in hex, the field `name` of the table `what`."""
     for value in values:
         if not isinstance(value, str):
-            raise FormatError("policy", f"{what.removeprefix('policy.')} must hold text, not {type(value).__name__}")
-    return tuple(unhex(value, size, what=f"{what}[]") for value in values)
+            raise FormatError(what, f"{name} must hold text, not {type(value).__name__}")
+    return tuple(unhex(value, size, what=f"{what}.{name}[]") for value in values)
 
 
-def seconds(value: int, name: str) -> int:
+def seconds(fields: Fields, name: str) -> int:
+    return _seconds(fields.take(name, int), fields.what, name)
+
+
+def _seconds(value: int, what: str, name: str) -> int:
     if not 0 <= value <= _LONGEST:
-        raise FormatError("policy", f"{name} of {value} seconds is out of range")
+        raise FormatError(what, f"{name} of {value} seconds is out of range")
     return value
 
 
@@ -44,8 +48,8 @@ def seconds_or_any(fields: Fields, name: str) -> int | Any_:
     if value == ANY:
         return "any"
     if isinstance(value, str):
-        raise FormatError("policy", f'{name} must be "any" or a number of seconds')
-    return seconds(value, name)
+        raise FormatError(fields.what, f'{name} must be "any" or a number of seconds')
+    return _seconds(value, fields.what, name)
 
 
 def registers_or_any(fields: Fields, name: str, *, zero: bool) -> tuple[bytes, ...] | Any_:
@@ -57,5 +61,5 @@ def registers_or_any(fields: Fields, name: str, *, zero: bool) -> tuple[bytes, .
         return (bytes(48),)
     if isinstance(value, str) or not value:
         words = '"any", "zero"' if zero else '"any"'
-        raise FormatError("policy", f"{name} must be {words} or a list of values that is not empty")
-    return digests(value, f"policy.{name}", 48)
+        raise FormatError(fields.what, f"{name} must be {words} or a list of values that is not empty")
+    return digests(value, fields.what, name, 48)

@@ -24,7 +24,7 @@ _HEAD: Final = """\
 version = 1
 platforms = [{platforms}] # an attacker picks the weakest, so name few
 evidenceTypes = [{types}]
-machines = {machines} # or ["ppid:…", "platformInstance:…"]: quotes of other machines are refused then
+machines = {machines} # {others}
 allowDebug = false
 allowUnsignedReference = {unsigned} # whether reference values count that nobody signed
 maxEvidenceAge = 600 # seconds, by the machine's own clock
@@ -34,6 +34,7 @@ outerKeyDigest = "required" # the verifier says which TLS key it saw
 insecure_software_tpm = false
 akTrust = [] # SHA-256 of roots that vouch for TPMs
 """
+_OTHERS: Final = 'or ["ppid:…", "platformInstance:…"]: quotes of other machines are refused then'
 _TDX: Final = """
 [td]
 insecure_roots = [] # SHA-256 of roots of pre-production hardware
@@ -58,7 +59,7 @@ maxCollateralAge = 2592000 # seconds from the oldest issue date
 collateralGrace = 0 # seconds from the next update
 notBefore = "required"
 collateralMemory = "any" # "required": refuse where no --state rules out older collateral than once seen
-dynamicPlatform = "any" # servers with several sockets are
+dynamicPlatform = "any" # servers with several sockets are dynamic
 cachedKeys = "any"
 smt = "any"
 """
@@ -77,6 +78,7 @@ def text(
         platforms=_quoted(platforms),
         types=_quoted(types),
         machines='"any"' if machines is None else f"[{_quoted(machines)}]",
+        others=_OTHERS if machines is None else "no other machine",
         unsigned="true" if unsigned else "false",
         config='"any"' if config_digest is None else f'"{config_digest.hex()}"',
     )

@@ -94,7 +94,7 @@ class TdxPolicy:
     def parse(cls, td: Fields, tcb: Fields) -> Self:
         """From the tables [td] and [tcb]. FormatError."""
         policy = cls(
-            insecure_roots=digests(td.take("insecure_roots", list), "policy.td.insecure_roots"),
+            insecure_roots=digests(td.take("insecure_roots", list), td.what, "insecure_roots"),
             report_data=_required(td, "reportData"),
             mr_seam=registers_or_any(td, "mrSeam", zero=False),
             mr_config_id=registers_or_any(td, "mrConfigId", zero=True),
@@ -106,14 +106,14 @@ class TdxPolicy:
             allowed_attributes=names(td, "allowedAttributes", tuple(ATTRIBUTES), empty=True),
             xfam=_masked(td.sub("xfam")),
             accepted_statuses=names(tcb, "acceptedStatuses", STATUSES),
-            accepted_advisories=_advisories(tcb.take("acceptedAdvisories", list)),
+            accepted_advisories=_advisories(tcb),
             rejected_advisories=tuple(
-                _advisory(item, "rejectedAdvisories") for item in tcb.take("rejectedAdvisories", list)
+                _advisory(item, tcb.what, "rejectedAdvisories") for item in tcb.take("rejectedAdvisories", list)
             ),
-            platform_grace=seconds(tcb.take("platformGrace", int), "platformGrace"),
-            minimum_evaluation_number=_number(tcb.take("minimumEvaluationNumber", int)),
+            platform_grace=seconds(tcb, "platformGrace"),
+            minimum_evaluation_number=_number(tcb, "minimumEvaluationNumber"),
             max_collateral_age=seconds_or_any(tcb, "maxCollateralAge"),
-            collateral_grace=seconds(tcb.take("collateralGrace", int), "collateralGrace"),
+            collateral_grace=seconds(tcb, "collateralGrace"),
             not_before=_required(tcb, "notBefore"),
             collateral_memory=_required(tcb, "collateralMemory"),
             dynamic_platform=_choice(tcb, "dynamicPlatform"),
@@ -131,7 +131,7 @@ def _required(fields: Fields, name: str) -> Literal["required", "any"]:
         return "required"
     if value == ANY:
         return "any"
-    raise FormatError("policy", f'{name} is {value!r}, neither "required" nor "any"')
+    raise FormatError(fields.what, f'{name} is {value!r}, neither "required" nor "any"')
 
 
 def _choice(fields: Fields, name: str) -> Choice:
@@ -140,12 +140,13 @@ def _choice(fields: Fields, name: str) -> Choice:
         return value
     if value == ANY:
         return "any"
-    raise FormatError("policy", f'{name} is {value!r}, neither true, false nor "any"')
+    raise FormatError(fields.what, f'{name} is {value!r}, neither true, false nor "any"')
 
 
-def _number(value: int) -> int:
+def _number(fields: Fields, name: str) -> int:
+    value: int = fields.take(name, int)
     if not 0 <= value <= 0xFFFFFFFF:
-        raise FormatError("policy", f"minimumEvaluationNumber {value} is out of range")
+        raise FormatError(fields.what, f"{name} {value} is out of range")
     return value
 
 
@@ -153,7 +154,7 @@ def _masked(fields: Fields) -> Masked:
     found = Masked(_bits(fields, "value"), _bits(fields, "mask"))
     fields.end()
     if found.value & ~found.mask:
-        raise FormatError("policy", "xfam.value has bits outside xfam.mask, so nothing would be accepted")
+        raise FormatError(fields.what, "value has bits outside mask, so nothing would be accepted")
     return found
 
 
@@ -164,29 +165,29 @@ def _bits(fields: Fields, name: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value < 1 << 64:
-        raise FormatError("policy", f'xfam.{name} is {text!r}, not 64 bits such as "0x3"')
+        raise FormatError(fields.what, f'{name} is {text!r}, not 64 bits such as "0x3"')
     return value
 
 
-def _advisories(values: list[Any]) -> tuple[Advisory, ...]:
+def _advisories(table: Fields) -> tuple[Advisory, ...]:
     found = []
-    for value in values:
-        fields = Fields(value, what="policy.acceptedAdvisories[]")
-        until = fields.take("until", datetime)
-        if until.tzinfo is None:
-            raise FormatError("policy", "acceptedAdvisories[].until has no zone; write 2027-01-01T00:00:00Z")
+    for value in table.take("acceptedAdvisories", list):
+        fields = Fields(value, what=f"{table.what}.acceptedAdvisories[]")
+        until = fields.take("until")
+        if not isinstance(until, datetime) or until.tzinfo is None:
+            raise FormatError(fields.what, "until must be a time with a zone, such as 2027-01-01T00:00:00Z")
         try:
             until = until.astimezone(UTC)
         except OverflowError as error:  # before the first or after the last year, in UTC
-            raise FormatError("policy", f"acceptedAdvisories[].until {until} is out of range") from error
-        found.append(Advisory(_advisory(fields.take("id"), "acceptedAdvisories[].id"), until))
+            raise FormatError(fields.what, f"until {until} is out of range") from error
+        found.append(Advisory(_advisory(fields.take("id"), fields.what, "id"), until))
         fields.end()
     if len({advisory.id for advisory in found}) != len(found):
-        raise FormatError("policy", "acceptedAdvisories names something twice")
+        raise FormatError(table.what, "acceptedAdvisories names something twice")
     return tuple(found)
 
 
-def _advisory(value: Any, name: str) -> str:
+def _advisory(value: Any, what: str, name: str) -> str:
     if not isinstance(value, str) or not _ADVISORY.fullmatch(value):
-        raise FormatError("policy", f"{name} has {value!r}, which is no advisory such as INTEL-SA-01192")
+        raise FormatError(what, f"{name} has {value!r}, which is no advisory such as INTEL-SA-01192")
     return value

@@ -120,7 +120,7 @@ def pck_chain(pem: bytes, roots: Roots) -> PckChain:
 
     FormatError for what holds no PCK certificate; a chain that does not hold has its reason in `problem`.
     """
-    loaded = _loaded(pem, "quote.certificates")
+    loaded = _loaded(pem, "quote.certificates", exact=True)
     leaves = [(item, value) for item in loaded if (value := _sgx_extension(item[0])) is not None]
     if len(leaves) != 1:
         raise FormatError("quote.certificates", f"hold {len(leaves)} PCK certificates, not one")
@@ -254,10 +254,10 @@ def p256_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | None:
 Loaded = tuple[x509.Certificate, bytes]
 
 
-def _loaded(pem: bytes, what: str) -> list[Loaded]:
+def _loaded(pem: bytes, what: str, *, exact: bool = False) -> list[Loaded]:
     if len(pem) > _LARGEST_CHAIN:
         raise FormatError(what, f"{len(pem)} bytes are more than {_LARGEST_CHAIN}")
-    return [(load(der, what), der) for der in split_pem(pem, what=what)]
+    return [(load(der, what), der) for der in split_pem(pem, what=what, exact=exact)]
 
 
 def _ends_in(der: bytes, signature: bytes) -> bool:

@@ -97,11 +97,12 @@ def evaluate_tcb(
     """Intel's verdict on one quote. The collateral must be of this platform (FMSPC and PCEID)."""
     qe = match_isv(qe_identity.levels, qe_isv_svn)
     launch = _evaluate(tcb_info, pck, tee_tcb_svn, qe)
-    if tee_tcb_svn_2 is None or launch.status == NOT_SUPPORTED:
+    if tee_tcb_svn_2 is None:
         return Tcb(launch.status, launch, None)
     current = _evaluate(tcb_info, pck, tee_tcb_svn_2, qe)
-    status = NOT_SUPPORTED if current.status == NOT_SUPPORTED else relaunch(launch.status, current.status)
-    return Tcb(status, launch, current)
+    if NOT_SUPPORTED in (launch.status, current.status):
+        return Tcb(NOT_SUPPORTED, launch, current)
+    return Tcb(relaunch(launch.status, current.status), launch, current)
 
 
 def match_platform(tcb_info: TcbInfo, pck: PckExtension, tee_tcb_svn: bytes) -> TcbLevel | None:
@@ -140,7 +141,10 @@ def merge(platform: str, components: Iterable[str]) -> str:
 
 
 def relaunch(launch: str, current: str) -> str:
-    """The verdict from both evaluations (step 7)."""
+    """The verdict from both evaluations (step 7).
+
+    A launch that needs configuration says so whatever the present state is: `TDRelaunchCheck` of Intel's library.
+    """
     if launch not in _OUT_OF_DATE or current not in (*_FINE, *_FINE_BUT_FOR_CONFIGURATION):
         return launch
     if launch == "OutOfDateConfigurationNeeded" or current in _FINE_BUT_FOR_CONFIGURATION:

@@ -73,7 +73,7 @@ class TdReport:
     device_info: bytes = bytes(48)
     initial_service_td_hash: bytes = bytes(48)
     initial_service_td_attributes: bytes = bytes(8)
-    initial_cpusvn: bytes = pattern("CPUSVN", 16)
+    initial_cpusvn: bytes = bytes(16)  # not recorded
     initial_tee_tcb_svn: bytes | None = None  # None: as at launch
     initial_fmspc: bytes = bytes.fromhex("30a06f000000") + bytes(6)
     current_service_td_hash: bytes = bytes(48)
