@@ -13,7 +13,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.t
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop test test-boots test-root quick check format coverage docs bench build harvest inputs stubs peers fuzz requirements clean
+.PHONY: run stop test test-boots test-root quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -57,6 +57,12 @@ quick: .venv/.dev
 
 fuzz: .venv/.dev
 	PLUTO_FUZZ_EXAMPLES=20000 $(PYTEST) tests/fuzz
+
+# One target with guidance by the branches that an input takes: make fuzz-guided TARGET=quote SECONDS=60
+fuzz-guided: .venv/.dev
+	@test -d build/fuzz-atheris || $(BIN)/python -m pip install -q --no-deps --target build/fuzz-atheris \
+		--require-hashes --only-binary :all: -r tests/fuzz/requirements.txt
+	PYTHONPATH=build/fuzz-atheris $(BIN)/python tests/fuzz/guided.py $(TARGET) -max_total_time=$(or $(SECONDS),60)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
