@@ -28,7 +28,7 @@ from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.predict.media import MEDIA
 from pluto_measure.reference import compare, first_difference
-from pluto_measure.verify.intel_pki import INTEL_ROOTS, Roots, pck_chain
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, Roots, pck_chain
 from pluto_measure.verify.quote import VerifiedQuote, quote_findings, verify_quote
 
 _BANK: Final = "sha384"
@@ -80,26 +80,25 @@ def appraise_quote(
         accused = [finding for finding in failures(found) if finding is not missing]
         verified = None
         if accused:
-            return _not_authentic(given, found, roots)
+            return _not_authentic(given, pck, found)
     else:
         try:
             verified = verify_quote(given.quote, tdx.collateral, roots)
             found = (*verified.findings, *bound)
         except NotAuthentic as error:
-            return _not_authentic(given, (*error.findings, *bound), roots)
+            return _not_authentic(given, pck, (*error.findings, *bound))
         if failures(bound):
-            return _not_authentic(given, found, roots, verified)
-    return _appraise(given, verified, found, policy, asked, pck.extension, roots)
+            return _not_authentic(given, pck, found, verified)
+    return _appraise(given, pck, verified, found, policy, asked)
 
 
 def _appraise(
     given: TdxEvidenceGiven,
+    pck: PckChain,
     verified: VerifiedQuote | None,
     found: tuple[Finding, ...],
     policy: Policy | None,
     asked: _Asked,
-    pck: PckExtension,
-    roots: Roots,
 ) -> Appraisal:
     best = _nearest(given, asked.references)
     platform = given.envelope.platform if given.envelope else best[0][1].platform if best else None
@@ -110,9 +109,9 @@ def _appraise(
         findings += _platform(verified, asked, explanation)
     findings += [
         *_roots(verified, asked.rules),
-        *option_findings(pck, asked.rules),
-        common.machine_finding(_machines(pck), asked.policy),
-        *trust_domain_findings(given.quote, pck, asked.rules, allow_debug=asked.policy.allow_debug),
+        *option_findings(pck.extension, asked.rules),
+        common.machine_finding(_machines(pck.extension), asked.policy),
+        *trust_domain_findings(given.quote, pck.extension, asked.rules, allow_debug=asked.policy.allow_debug),
         common.platform_finding(platform, asked.policy, asked.references),
         common.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
     ]
@@ -132,7 +131,7 @@ def _appraise(
         registers=registers,
         findings=tuple(findings),
         tcb=verified.tcb if verified else None,
-        quote=quote_facts(given.quote, pck_chain(given.quote.certificates, roots)),
+        quote=quote_facts(given.quote, pck),
         collateral=collateral_facts(verified.collateral) if verified else None,
         explanation=explanation,
         undecided=verified is None,
@@ -140,7 +139,7 @@ def _appraise(
 
 
 def _not_authentic(
-    given: TdxEvidenceGiven, findings: tuple[Finding, ...], roots: Roots, verified: VerifiedQuote | None = None
+    given: TdxEvidenceGiven, pck: PckChain, findings: tuple[Finding, ...], verified: VerifiedQuote | None = None
 ) -> Appraisal:
     """Nothing of such evidence is judged further; its facts are shown as what was said.
 
@@ -157,7 +156,7 @@ def _not_authentic(
         registers={},
         findings=findings,
         tcb=verified.tcb if verified else None,
-        quote=quote_facts(given.quote, pck_chain(given.quote.certificates, roots)),
+        quote=quote_facts(given.quote, pck),
         collateral=collateral_facts(verified.collateral) if verified else None,
     )
 

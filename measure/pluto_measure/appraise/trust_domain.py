@@ -46,39 +46,39 @@ def trust_domain_findings(
     yield _value("td.mr_seam", report.mr_seam, policy.mr_seam, "TDX module (MRSEAM)", "any TDX module that Intel signs")
     yield _value("td.mr_config_id", report.mr_config_id, policy.mr_config_id, "MRCONFIGID", "any MRCONFIGID")
     yield _value("td.mr_owner", report.mr_owner, policy.mr_owner, "MROWNER", "any MROWNER")
-    yield _value("td.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, "MROWNERCONFIG", "any")
+    yield _value(
+        "td.mr_owner_config", report.mr_owner_config, policy.mr_owner_config, "MROWNERCONFIG", "any MROWNERCONFIG"
+    )
     yield _service_td(report, policy)
     yield from _further(quote, pck, policy)
 
 
 def _attributes(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> Iterator[Finding]:
-    bits, shown = int.from_bytes(report.td_attributes, "little"), _spell(report.td_attributes)
-    debug = bits >> DEBUG & 1
-    if debug and allow_debug:
-        yield Finding("td.debug", "warning", "the TD can be debugged, so its host reads its memory", "0", "1")
-    else:
-        otherwise = "the TD can be debugged: its host reads and writes its memory"
-        yield judge(
-            "td.debug", not debug, "the TD cannot be debugged", otherwise=otherwise, expected="0", actual=str(debug)
-        )
-    septve = bits >> SEPT_VE_DISABLE & 1
-    if not septve and policy.sept_ve_disable == "any":
-        yield Finding("td.sept_ve_disable", "warning", "the host can inject #VE on private memory", "any", "0")
-    else:
-        yield judge(
-            "td.sept_ve_disable",
-            bool(septve),
-            "the host cannot inject #VE on private memory",
-            otherwise="the host can inject #VE on private memory (SEPT_VE_DISABLE is off)",
-            expected="1",
-            actual=str(septve),
-        )
-    migratable = bits >> MIGRATABLE & 1
-    if migratable and policy.allow_migratable:
-        yield Finding("td.migratable", "warning", "the TD can be migrated to another machine", "any", "1")
-    else:
-        text, otherwise = "the TD stays on its machine", "the TD can be migrated to another machine"
-        yield judge("td.migratable", not migratable, text, otherwise=otherwise, expected="0", actual=str(migratable))
+    bits = int.from_bytes(report.td_attributes, "little")
+    yield _bit(
+        "td.debug",
+        bits >> DEBUG & 1,
+        0,
+        "the TD cannot be debugged",
+        otherwise="the TD can be debugged: its host reads and writes its memory",
+        allowed="the TD can be debugged, so its host reads its memory" if allow_debug else None,
+    )
+    yield _bit(
+        "td.sept_ve_disable",
+        bits >> SEPT_VE_DISABLE & 1,
+        1,
+        "the host cannot inject #VE on private memory",
+        otherwise="the host can inject #VE on private memory (SEPT_VE_DISABLE is off)",
+        allowed="the host can inject #VE on private memory" if policy.sept_ve_disable == "any" else None,
+    )
+    yield _bit(
+        "td.migratable",
+        bits >> MIGRATABLE & 1,
+        0,
+        "the TD stays on its machine",
+        otherwise="the TD can be migrated to another machine",
+        allowed="the TD can be migrated to another machine" if policy.allow_migratable else None,
+    )
     allowed = {ATTRIBUTES[name] for name in policy.allowed_attributes} | set(_OWN_FIELDS)
     odd = [_NAMES.get(bit, f"bit {bit}") for bit in range(64) if bits >> bit & 1 and bit not in allowed]
     yield judge(
@@ -87,8 +87,23 @@ def _attributes(report: TdReport, policy: TdxPolicy, *, allow_debug: bool) -> It
         "the TD has no other attribute than the policy allows",
         otherwise=f"the TD has attributes that the policy does not allow: {', '.join(odd)}",
         expected=" ".join(policy.allowed_attributes) or "none",
-        actual=shown,
+        actual=_spell(report.td_attributes),
     )
+
+
+def _bit(
+    check: str,
+    actual: int,
+    wanted: int,
+    text: str,
+    *,
+    otherwise: str,
+    allowed: str | None,
+) -> Finding:
+    """One attribute. `allowed`: what to warn of where the policy accepts the other value; None where it does not."""
+    if actual != wanted and allowed is not None:
+        return Finding(check, "warning", allowed, "any", str(actual))
+    return judge(check, actual == wanted, text, otherwise=otherwise, expected=str(wanted), actual=str(actual))
 
 
 def _xfam(report: TdReport, policy: TdxPolicy) -> Finding:
