@@ -19,6 +19,7 @@ from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.predict.media import MEDIA
 from pluto_measure.replay import replay_expected
 from pluto_measure.rules import RegisterRule, rules_for
+from pluto_measure.vouched import Vouched
 
 VERSION: Final = 1
 
@@ -111,11 +112,12 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """The reference values of one build."""
+    """The reference values of one build; `vouched`: the signed release that they come from, if they do."""
 
     build_id: str
     flavour: str
     profiles: tuple[Profile, ...]
+    vouched: Vouched | None = field(default=None, compare=False)
 
     def profile(self, platform: str) -> tuple[Profile, ...]:
         """The profiles for a platform kind such as "qemu-vtpm"."""

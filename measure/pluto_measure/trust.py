@@ -11,23 +11,25 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
+from pluto_measure.publish.keys import pem_of, public_key
 from pluto_measure.toml import table
 
 VERSION: Final = 1
 ANY: Final = "any"
+ANY_TAG: Final = "any-tag"
 _WHAT: Final = "trust"
 _MOST: Final = 64  # organisations, and signers of one
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A signer by certificate. Every member is compared exactly; only `repository_id` and `ref` may be "any"."""
+    """A signer by certificate. Every member is compared exactly; only `repository_id` and `ref` may be "any".
+
+    A workflow may be named without the ref that follows its "@": it must then be that of the source, and `ref` an exact
+    one or "any-tag", so that a publisher's trust file holds for all of its releases.
+    """
 
     issuer: str
     san: str
@@ -42,13 +44,22 @@ class Identity:
         for name, text in (("issuer", identity.issuer), ("san", identity.san)):
             if text == ANY or "*" in text:
                 raise FormatError(what, f"{name} must be spelled out: anybody could sign for a pattern")
+        if identity.is_without_ref and identity.ref == ANY:
+            raise FormatError(what, f'san ends without a ref, so ref must be one, or "{ANY_TAG}"')
         return identity
+
+    @property
+    def is_without_ref(self) -> bool:
+        """Whether `san` is a workflow without the branch or tag that it was taken from."""
+        return "://" in self.san and "@" not in self.san
 
     def may_be(self, other: Identity) -> bool:
         """Whether one signer may be both."""
-        pairs = ((self.repository_id, other.repository_id), (self.ref, other.ref))
-        same = (self.issuer, self.san) == (other.issuer, other.san)
-        return same and all(a == b or ANY in (a, b) for a, b in pairs)
+        if self.issuer != other.issuer or not (self.san == other.san or _same_workflow(self, other)):
+            return False
+        free = (ANY, ANY_TAG)
+        repositories = self.repository_id == other.repository_id or ANY in (self.repository_id, other.repository_id)
+        return repositories and (self.ref == other.ref or self.ref in free or other.ref in free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,12 @@ class Trust:
         return cls(k, organisations)
 
 
+def _same_workflow(one: Identity, other: Identity) -> bool:
+    """Whether one of them leaves open what the other says of the workflow's ref."""
+    names = {identity.san.partition("@")[0] for identity in (one, other)}
+    return len(names) == 1 and (one.is_without_ref or other.is_without_ref)
+
+
 def _share_a_signer(first: Organisation, second: Organisation) -> bool:
     is_both = any(one.may_be(other) for one in first.identities for other in second.identities)
     return is_both or not set(first.keys).isdisjoint(second.keys)
@@ -119,13 +136,4 @@ def _said(fields: Fields, name: str, what: str) -> str:
 def _key(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise FormatError(what, f"must be PEM text, not {type(value).__name__}")
-    try:
-        key = load_pem_public_key(value.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise FormatError(what, "is no public key in PEM") from error
-    curves = (ec.SECP256R1, ec.SECP256K1)
-    if not isinstance(key, ed25519.Ed25519PublicKey) and not (
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves)
-    ):
-        raise FormatError(what, "is neither ed25519 nor ECDSA on P-256 or secp256k1")
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return pem_of(public_key(value, what=what))

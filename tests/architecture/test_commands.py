@@ -12,7 +12,9 @@ import pytest
 from pluto_measure.command import Result, parser, run
 
 COMMANDS = {
-    "pluto_image": ["lock", "derive", "build", "bundle", "fetch", "inspect", "tools"],
+    "pluto_image": [
+        *("lock", "derive", "fetch", "build", "bundle", "release", "reproduce", "attest", "inspect", "tools"),
+    ],
     "pluto_measure": [
         "predict",
         "mrtd",
@@ -23,6 +25,9 @@ COMMANDS = {
         "collateral",
         "inspect",
         "policy",
+        "release",
+        "sign",
+        "trust",
         "verify",
     ],
     "pluto_notary": ["serve"],

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +19,11 @@ from pluto_measure.evidence import format_time
 from simulators.intel import Authority, collateral, qe_identity, tcb_info
 from simulators.pcs_server import serving
 from simulators.pretend_curl import domain_at
+from simulators.shown_commands import pattern, shown
 from simulators.trust_domains import REFERENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/verify.md").read_text()
-CODE = re.compile(r"\s+# exit code (\d)$")
 PLUTO_MEASURE = """\
 import sys
 from pluto_measure.verify import intel_pki
@@ -35,35 +32,6 @@ from pluto_measure.cli import main
 more = ["--url", {url!r}] if sys.argv[1:3] == ["collateral", "fetch"] else []
 sys.exit(main(sys.argv[1:] + more))
 """
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A command of the page: what is typed, the exit code, and the lines below it."""
-
-    command: str
-    code: int
-    output: tuple[str, ...]
-
-
-def shown(text: str) -> Iterator[Shown]:
-    """The commands of all console blocks; a backslash continues a line."""
-    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            lines = part.splitlines()
-            size = next(place for place, line in enumerate(lines, 1) if not line.endswith("\\"))
-            typed = "\n".join(lines[:size])
-            found = CODE.search(typed)
-            yield Shown(CODE.sub("", typed), int(found[1]) if found else 0, tuple(lines[size:]))
-
-
-def pattern(lines: tuple[str, ...]) -> re.Pattern[str]:
-    """The output that the page shows: "…" stands for the rest of a line, alone for any lines, none too."""
-    parts = [
-        r"(?:.*\n)*" if line.strip() == "…" else r"[^\n]*".join(map(re.escape, line.split("…"))) + "\n"
-        for line in lines
-    ]
-    return re.compile("".join(parts))
 
 
 COMMANDS = tuple(shown(TEXT))

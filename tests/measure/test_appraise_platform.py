@@ -15,7 +15,8 @@ from pluto_measure.formats.pck import PckExtension
 from pluto_measure.formats.quote import Quote
 from pluto_measure.formats.tcb_info import IsvLevel
 from pluto_measure.policy.strict import STRICT
-from pluto_measure.policy.tdx import STATUSES, Advisory, TdxPolicy
+from pluto_measure.policy.tdx import Advisory, TdxPolicy
+from pluto_measure.publish.terms import STATUSES
 from pluto_measure.verify.intel_pki import pck_chain
 from pluto_measure.verify.tcb import Evaluation, Tcb
 from simulators.intel import MODULE, NOW, PLATFORM, QE, TD15, World, healthy, tee_tcb_svn, world

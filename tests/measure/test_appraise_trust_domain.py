@@ -17,8 +17,9 @@ from pluto_measure.appraise.trust_domain import attribute_names, trust_domain_fi
 from pluto_measure.findings import Finding
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.quote import Quote, ServiceTds, TdReport
+from pluto_measure.masked import Masked
 from pluto_measure.policy.strict import STRICT
-from pluto_measure.policy.tdx import Masked, TdxPolicy
+from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.verify.intel_pki import pck_chain
 from simulators.intel import DEBUG, MIGRATABLE, SEPT_VE_DISABLE, TD10, TD15, TD15EX, healthy, world
 from simulators.trust_domains import TrustDomain, appraised, failed, policy, rules, verdicts

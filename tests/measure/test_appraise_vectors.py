@@ -48,6 +48,7 @@ assert STRICT.tdx is not None
 LAX = dataclasses.replace(
     STRICT,
     allow_unsigned_reference=True,
+    minimum_sequence="any",
     outer_key_digest="any",
     tdx=dataclasses.replace(STRICT.tdx, report_data="any", accepted_statuses=("UpToDate", "OutOfDate")),
 )

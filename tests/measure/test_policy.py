@@ -24,6 +24,7 @@ def test_a_policy_says_what_its_author_wrote() -> None:
         machines="any",
         allow_debug=False,
         allow_unsigned_reference=True,
+        minimum_sequence="any",
         max_evidence_age=600,
         clock_skew=60,
         config_digest="any",

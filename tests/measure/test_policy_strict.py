@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from pluto_measure.errors import FormatError, RefusedError
+from pluto_measure.masked import Masked
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import EVIDENCE_TYPES, PLATFORMS, Policy, TdxPolicy
 from pluto_measure.policy.strict import STRICT, left_open, platforms_of, text
-from pluto_measure.policy.tdx import ATTRIBUTES, STATUSES, Advisory, Masked
+from pluto_measure.policy.tdx import ATTRIBUTES, Advisory
+from pluto_measure.publish.terms import STATUSES
 from simulators import tpm_quotes, trust_domains
 
 RULES = STRICT.tdx
@@ -31,6 +33,7 @@ WEAKER: dict[str, tuple[Any, ...]] = {
     "machines": (),
     "allow_debug": (True,),
     "allow_unsigned_reference": (True,),
+    "minimum_sequence": (),
     "max_evidence_age": ("any", 601),
     "clock_skew": (61,),
     "config_digest": (),
@@ -39,6 +42,7 @@ WEAKER: dict[str, tuple[Any, ...]] = {
 STRICTER: dict[str, tuple[Any, ...]] = {
     "platforms": (("gcp-tdx",),),
     "machines": (("ppid:" + "00" * 16,),),
+    "minimum_sequence": (1, 20),
     "max_evidence_age": (0, 1, 599),
     "clock_skew": (0, 1),
     "config_digest": (b"\1" * 32,),

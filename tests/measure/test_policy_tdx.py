@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from pluto_measure.errors import FormatError
+from pluto_measure.masked import Masked
 from pluto_measure.policy import Policy, TdxPolicy
-from pluto_measure.policy.tdx import ATTRIBUTES, STATUSES, Advisory, Masked
+from pluto_measure.policy.tdx import ATTRIBUTES, Advisory
+from pluto_measure.publish.terms import STATUSES
 from simulators import policies
 from simulators.policies import TDX_POLICY, TDX_TEXT, changed
 

@@ -28,7 +28,7 @@ P384 = ec.derive_private_key(7, ec.SECP384R1()).public_key()
 
 
 def identity(**changes: str) -> str:
-    values = {"issuer": "https://id.example", "san": "https://build.example/a", "repositoryId": "1", "ref": "main"}
+    values = {"issuer": "https://id.example", "san": "https://build.example/a@main", "repositoryId": "1", "ref": "main"}
     return "{ " + ", ".join(f'{name} = "{value}"' for name, value in {**values, **changes}.items()) + " }"
 
 
@@ -56,7 +56,7 @@ def test_a_trust_file_says_what_its_author_wrote() -> None:
         head="version = 1\nk = 2\n",
     )
     assert found.k == 2
-    who = Identity("https://id.example", "https://build.example/a", "1", "main")
+    who = Identity("https://id.example", "https://build.example/a@main", "1", "main")
     assert found.organisations[0] == Organisation("one", (who,), (pem(ED25519),))
     assert found.organisations[1].keys == (pem(P256), pem(SECP256K1))
 
@@ -129,6 +129,8 @@ def test_a_name_twice_is_refused() -> None:
         ((identity(), ""), (identity(), "")),
         ((identity(), ""), (identity(ref="any"), "")),
         ((identity(repositoryId="any"), ""), (identity(ref="any"), "")),
+        ((identity(), ""), (identity(san="https://build.example/a"), "")),
+        ((identity(san="https://build.example/a", ref="any-tag"), ""), (identity(), "")),
     ],
 )
 def test_one_signer_does_not_count_for_two(first: tuple[str, str], second: tuple[str, str]) -> None:
@@ -139,6 +141,13 @@ def test_one_signer_does_not_count_for_two(first: tuple[str, str], second: tuple
 def test_signers_that_differ_count_apart(change: dict[str, str]) -> None:
     both = organisation("one", identity()), organisation("two", identity(**change))
     assert len(trust(*both, head="version = 1\nk = 2\n").organisations) == 2
+
+
+def test_a_workflow_without_a_ref_needs_one_elsewhere() -> None:
+    path = "https://build.example/a"
+    refused("san ends without a ref", organisation("one", identity(san=path, ref="any")))
+    for ref in ("main", "any-tag"):
+        assert trust(organisation("one", identity(san=path, ref=ref))).organisations[0].identities[0].ref == ref
 
 
 def test_identities_of_one_organisation_may_overlap() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+from pluto_measure.masked import Masked
 from pluto_measure.policy import Policy, TdxPolicy
-from pluto_measure.policy.tdx import Masked
 from simulators.intel import Authority
 
 POLICY = Policy(
@@ -20,6 +20,7 @@ POLICY = Policy(
     machines="any",
     allow_debug=False,
     allow_unsigned_reference=True,
+    minimum_sequence="any",
     max_evidence_age=600,
     clock_skew=60,
     config_digest=hashlib.sha256(b"").digest(),
@@ -34,6 +35,7 @@ akTrust = []
 machines = "any"
 allowDebug = false
 allowUnsignedReference = true
+minimumSequence = "any"
 maxEvidenceAge = 600
 clockSkew = 60
 configDigest = "any"
@@ -49,6 +51,7 @@ TDX_POLICY = Policy(
     machines="any",
     allow_debug=False,
     allow_unsigned_reference=True,
+    minimum_sequence="any",
     max_evidence_age=600,
     clock_skew=60,
     config_digest="any",
@@ -88,6 +91,7 @@ akTrust = []
 machines = "any"
 allowDebug = false
 allowUnsignedReference = true
+minimumSequence = "any"
 maxEvidenceAge = 600
 clockSkew = 60
 configDigest = "any"

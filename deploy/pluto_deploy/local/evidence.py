@@ -82,6 +82,7 @@ def local_policy(*, config_digest: bytes, allow_debug: bool) -> Policy:
         machines="any",
         allow_debug=allow_debug,
         allow_unsigned_reference=True,
+        minimum_sequence="any",
         max_evidence_age=MAX_AGE,
         clock_skew=CLOCK_SKEW,
         config_digest=config_digest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +10,7 @@ from pluto_measure.evidence import Claims, format_time
 from pluto_measure.findings import Finding, failures, judge
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
+from pluto_measure.vouched import Vouched
 
 Reference = tuple[Measurements, Profile]
 _DAY: Final = 86400  # seconds
@@ -150,7 +151,6 @@ def config_finding(claims: Claims, policy: Policy) -> Finding:
 
 def reference_findings(reference: Measurements, policy: Policy) -> list[Finding]:
     """Whether the policy accepts a reference of this flavour, and one that nobody signed."""
-    unsigned = "nobody signed the reference values; they are as good as the way they came"
     debug = judge(
         "policy.debug",
         reference.flavour == "release" or policy.allow_debug,
@@ -159,8 +159,42 @@ def reference_findings(reference: Measurements, policy: Policy) -> list[Finding]
         expected="release",
         actual=reference.flavour,
     )
+    if reference.vouched is None:
+        return [debug, *_unsigned(policy)]
+    return [debug, *_signed(reference.vouched, policy)]
+
+
+def _unsigned(policy: Policy) -> Iterator[Finding]:
+    text = "nobody signed the reference values; they are as good as the way they came"
     allowed = policy.allow_unsigned_reference
-    return [debug, Finding("policy.reference_signature", "warning" if allowed else "fail", unsigned)]
+    yield Finding("policy.reference_signature", "warning" if allowed else "fail", text)
+    if policy.minimum_sequence != "any":
+        text = "reference values that nobody signed belong to no release, so nobody knows how old they are"
+        yield Finding("policy.minimum_sequence", "fail", text, f"at least {policy.minimum_sequence}", None)
+
+
+def _signed(release: Vouched, policy: Policy) -> Iterator[Finding]:
+    """What judging the release found, then what the policy asks of it."""
+    who = ", ".join(release.organisations) or "nobody"
+    failed = failures(release.findings)
+    yield judge(
+        "policy.reference_signature",
+        not failed,
+        f"{release.name} release {release.sequence} ({release.channel}) vouches for the reference values: {who}",
+        otherwise=f"the release that the reference values come from is refused: {failed[0].text if failed else ''}",
+        expected=f"{release.wanted} organisations",
+        actual=who,
+    )
+    yield from (finding for finding in release.findings if finding.verdict != "pass")
+    if policy.minimum_sequence != "any":
+        yield judge(
+            "policy.minimum_sequence",
+            release.sequence >= policy.minimum_sequence,
+            "the release is not older than the policy asks for",
+            otherwise="the release is older than the policy asks for",
+            expected=f"at least {policy.minimum_sequence}",
+            actual=release.sequence,
+        )
 
 
 def duration(seconds: int) -> str:

@@ -14,6 +14,7 @@ from pluto_measure.appraise.facts import collateral_facts, quote_facts
 from pluto_measure.appraise.freshness import freshness_findings
 from pluto_measure.appraise.platform_tcb import option_findings, tcb_findings
 from pluto_measure.appraise.request import TdxInputs
+from pluto_measure.appraise.terms import terms_findings
 from pluto_measure.appraise.trust_domain import trust_domain_findings
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope
@@ -118,7 +119,10 @@ def _appraise(
     if best is None:
         findings.append(common.no_profile(asked.references, platform))
     else:
-        findings += [*best[1], *common.reference_findings(best[0][0], asked.policy)]
+        reference = best[0][0]
+        findings += [*best[1], *common.reference_findings(reference, asked.policy)]
+        if reference.vouched is not None:
+            findings += terms_findings(given.quote.report, verified, reference.vouched)
         if (difference := first_difference(best[0][1], registers, given.log)) is not None:
             explanation["log"] = difference.to_json()
     return Appraisal(

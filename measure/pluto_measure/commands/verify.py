@@ -7,15 +7,16 @@ import hashlib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files
+from pluto_measure.commands.values import argument, time_or_now
 from pluto_measure.commands.verify_text import text
 from pluto_measure.errors import FormatError, UsageError
-from pluto_measure.evidence import ENVELOPE_LIMIT, format_time, parse_nonce, parse_time
+from pluto_measure.evidence import ENVELOPE_LIMIT, format_time, parse_nonce
 from pluto_measure.formats.strict_json import unhex
 
 if TYPE_CHECKING:
@@ -48,9 +49,14 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         action="append",
         default=[],
-        help="measurements.json of a build that you accept; may be given several times",
+        help="measurements.json of a build that you accept, or the folder of a release; may be given several times",
     )
-    sub.add_argument("--trust", metavar="FILE", type=Path, help="whose signatures reference values need (TOML)")
+    sub.add_argument(
+        "--trust", metavar="FILE", type=Path, help="whose signatures count: references then come from signed releases"
+    )
+    sub.add_argument(
+        "--sigstore-root", metavar="FILE", type=Path, help="Sigstore's trusted root (default: the library's own)"
+    )
     sub.add_argument(
         "--policy", metavar="FILE", type=Path, help="the appraisal policy (TOML); without it the strict one applies"
     )
@@ -106,16 +112,15 @@ def verify(arguments: argparse.Namespace) -> Result:
     # Imported here: `cryptography` takes longer to load than the other commands take to run.
     from pluto_measure.appraise import NOTHING, parse_evidence, quote_of, verify_evidence
     from pluto_measure.commands.quote_inputs import remember, tdx_inputs
-    from pluto_measure.measurements import Measurements
+    from pluto_measure.commands.references import reference_values
     from pluto_measure.policy import Policy
 
     given = _given(arguments)
     _refuse_no_place(arguments.html)
-    references = [_read(path, "reference", _REFERENCE_LIMIT, Measurements.parse) for path in arguments.reference]
+    references, notes = reference_values(arguments, given.at)
     policy = None
     if arguments.policy is not None:
         policy = _read(arguments.policy, "policy", _POLICY_LIMIT, Policy.parse)
-    notes = _trust(arguments)
     raw = files.read(arguments.evidence, what="evidence", limit=_QUOTE_LIMIT)
     with files.naming("evidence", arguments.evidence):
         parsed = parse_evidence(raw)
@@ -159,16 +164,16 @@ def _refuse_no_place(html: Path | None) -> None:
 
 
 def _given(arguments: argparse.Namespace) -> _Given:
-    key = None if arguments.key_digest is None else _argument("--key-digest", _digest, arguments.key_digest)
+    key = None if arguments.key_digest is None else argument("--key-digest", _digest, arguments.key_digest)
     if arguments.tls_certificate is not None:
         key = _key_digest(arguments.tls_certificate)
     return _Given(
-        at=datetime.now(UTC) if arguments.at is None else _argument("--at", _time, arguments.at),
-        nonce=None if arguments.nonce is None else _argument("--nonce", parse_nonce, arguments.nonce),
+        at=time_or_now("--at", arguments.at),
+        nonce=None if arguments.nonce is None else argument("--nonce", parse_nonce, arguments.nonce),
         key=key,
         report_data=None
         if arguments.report_data is None
-        else _argument("--report-data", _report_data, arguments.report_data),
+        else argument("--report-data", _report_data, arguments.report_data),
     )
 
 
@@ -181,18 +186,6 @@ def _what_does_not_apply(arguments: argparse.Namespace, *, is_bare: bool, is_tdx
     given = [name for name in ("tls_certificate", "key_digest") if getattr(arguments, name) is not None and is_bare]
     options = [f"--{name.replace('_', '-')}" for name in given]
     return notes + [f"{name} is for envelopes: a bare quote names no TLS key, so none matches" for name in options]
-
-
-def _trust(arguments: argparse.Namespace) -> list[str]:
-    """Read the trust file. Reference values carry no signatures of their own, so all that it can do is refuse."""
-    if arguments.trust is None:
-        return []
-    from pluto_measure.trust import Trust
-
-    trust = _read(arguments.trust, "trust", _POLICY_LIMIT, Trust.parse)
-    wants = f"the trust file wants {trust.k} of {len(trust.organisations)} organisations"
-    have = "nobody signed these references" if arguments.reference else "no reference values were given"
-    return [f"{wants}; {have}"]
 
 
 def _page(arguments: argparse.Namespace, appraisal: Appraisal, at: str) -> None:
@@ -242,14 +235,3 @@ def _key_digest(path: Path) -> bytes:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError(str(path), "holds no certificate in PEM") from error
     return hashlib.sha256(encoded).digest()
-
-
-def _time(words: str) -> datetime:
-    return parse_time(words, what="time")
-
-
-def _argument(name: str, parse: Any, value: str) -> Any:
-    try:
-        return parse(value)
-    except FormatError as error:
-        raise UsageError(f"{name}: {error.problem}") from error

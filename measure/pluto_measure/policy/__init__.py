@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, unhex
-from pluto_measure.policy.fields import ANY, Any_, digests, names, seconds, seconds_or_any
+from pluto_measure.policy.fields import ANY, Any_, digests, names, seconds, seconds_or_any, sequence_or_any
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.toml import table
 
@@ -39,6 +39,7 @@ class Policy:
     machines: tuple[str, ...] | Any_
     allow_debug: bool  # a debug flavour, and the attribute DEBUG of a trust domain
     allow_unsigned_reference: bool
+    minimum_sequence: int | Any_  # of the release that vouches for the reference values
     max_evidence_age: int | Any_
     clock_skew: int  # how far a machine's clock, or Intel's, may run ahead of the verifier's
     config_digest: bytes | Any_
@@ -60,6 +61,7 @@ class Policy:
             machines=_machines(fields.take("machines", list, str)),
             allow_debug=fields.take("allowDebug", bool),
             allow_unsigned_reference=fields.take("allowUnsignedReference", bool),
+            minimum_sequence=sequence_or_any(fields, "minimumSequence"),
             max_evidence_age=seconds_or_any(fields, "maxEvidenceAge"),
             clock_skew=seconds(fields, "clockSkew"),
             config_digest=_digest_or_any(fields.take("configDigest", str), "configDigest"),

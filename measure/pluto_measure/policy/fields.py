@@ -52,6 +52,16 @@ def seconds_or_any(fields: Fields, name: str) -> int | Any_:
     return _seconds(value, fields.what, name)
 
 
+def sequence_or_any(fields: Fields, name: str) -> int | Any_:
+    """A release's place in its channel, from 1 on, or "any"."""
+    value = fields.take(name, int, str)
+    if value == ANY:
+        return "any"
+    if isinstance(value, str) or not 1 <= value < 2**53:
+        raise FormatError(fields.what, f'{name} must be "any" or a number from 1 on')
+    return int(value)
+
+
 def registers_or_any(fields: Fields, name: str, *, zero: bool) -> tuple[bytes, ...] | Any_:
     """ "any", a list of 48-byte values in hex that is not empty, or "zero" where that is allowed."""
     value = fields.take(name, list, str)

@@ -11,9 +11,10 @@ from dataclasses import fields
 from typing import Final
 
 from pluto_measure.errors import RefusedError
+from pluto_measure.masked import Masked
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import ANY, Policy
-from pluto_measure.policy.tdx import Advisory, Masked
+from pluto_measure.policy.tdx import Advisory
 
 # What the machines of a kind prove themselves by. A kind that is not here has evidence that no verifier reads yet.
 _EVIDENCE: Final = {"qemu-tdx": "tdx", "gcp-tdx": "tdx", "qemu-vtpm": "tpm"}
@@ -27,6 +28,7 @@ evidenceTypes = [{types}]
 machines = {machines} # {others}
 allowDebug = false
 allowUnsignedReference = {unsigned} # whether reference values count that nobody signed
+minimumSequence = "any" # or a number: older releases of the channel are refused
 maxEvidenceAge = 600 # seconds, by the machine's own clock
 clockSkew = 60
 configDigest = {config} # SHA-256 of the run-time configuration

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
+from pluto_measure.masked import Masked
 from pluto_measure.policy.fields import (
     ANY,
     Any_,
@@ -24,32 +25,14 @@ from pluto_measure.policy.fields import (
     seconds,
     seconds_or_any,
 )
+from pluto_measure.publish.terms import STATUSES
 
-# Statuses that a policy can accept; Revoked and TCB_NOT_SUPPORTED are not among them.
-STATUSES: Final = (
-    "UpToDate",
-    "SWHardeningNeeded",
-    "ConfigurationNeeded",
-    "ConfigurationAndSWHardeningNeeded",
-    "OutOfDate",
-    "OutOfDateConfigurationNeeded",
-    "TDRelaunchAdvised",
-    "TDRelaunchAdvisedConfigurationNeeded",
-)
 # Attributes of a trust domain that a policy may allow by name: bit numbers. DEBUG, SEPT_VE_DISABLE and MIGRATABLE have
 # fields of their own; the rest of bits 0 to 7 puts the TD under test, and bits without a name are never allowed.
 ATTRIBUTES: Final[Mapping[str, int]] = {"ICSSD": 16, "LASS": 27, "PKS": 30, "KL": 31, "TPA": 62, "PERFMON": 63}
 Choice = bool | Any_
 # A misspelt advisory would reject nothing, so its form is checked.
 _ADVISORY: Final = re.compile(r"INTEL-[A-Z]+-[0-9]{5,9}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Masked:
-    """A 64-bit field of which the bits under `mask` must be `value`."""
-
-    value: int
-    mask: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +87,7 @@ class TdxPolicy:
             sept_ve_disable=_required(td, "septVeDisable"),
             allow_migratable=td.take("allowMigratable", bool),
             allowed_attributes=names(td, "allowedAttributes", tuple(ATTRIBUTES), empty=True),
-            xfam=_masked(td.sub("xfam")),
+            xfam=Masked.parse(td.sub("xfam")),
             accepted_statuses=names(tcb, "acceptedStatuses", STATUSES),
             accepted_advisories=_advisories(tcb),
             rejected_advisories=tuple(
@@ -147,25 +130,6 @@ def _number(fields: Fields, name: str) -> int:
     value: int = fields.take(name, int)
     if not 0 <= value <= 0xFFFFFFFF:
         raise FormatError(fields.what, f"{name} {value} is out of range")
-    return value
-
-
-def _masked(fields: Fields) -> Masked:
-    found = Masked(_bits(fields, "value"), _bits(fields, "mask"))
-    fields.end()
-    if found.value & ~found.mask:
-        raise FormatError(fields.what, "value has bits outside mask, so nothing would be accepted")
-    return found
-
-
-def _bits(fields: Fields, name: str) -> int:
-    text = fields.take(name, str)
-    try:
-        value = int(text, 16) if text.startswith("0x") and "_" not in text else -1
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 64:
-        raise FormatError(fields.what, f'{name} is {text!r}, not 64 bits such as "0x3"')
     return value
 
 

@@ -1,0 +1,152 @@
+"""Reads a release's folder: its statement, its signatures, and the digests of its files. Decides nothing.
+
+RELEASE/release.json                the statement           SHA256SUMS        the same digests for sha256sum
+        signatures/*.json           who signed it           provenance.json   where it was built
+        inputs.tar                  what a rebuild takes    all others        what the statement is about
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.formats.strict_json import unhex
+from pluto_measure.publish import memory, provenance, release
+from pluto_measure.publish.judge import Files
+from pluto_measure.publish.memory import Memory
+from pluto_measure.publish.release import Release
+from pluto_measure.publish.signature import FOLDER
+from pluto_measure.publish.statement import LIMIT
+from pluto_measure.state_folder import StateFolder
+
+SUMS: Final = "SHA256SUMS"
+BUNDLE: Final = "inputs.tar"
+MEASUREMENTS: Final = "measurements.json"
+_NOT_SUBJECTS: Final = frozenset({release.FILE, SUMS, BUNDLE, provenance.FILE})
+_MOST_SIGNATURES: Final = 256
+_LARGEST_VALUES: Final = 64 * 1024 * 1024
+_LINE: Final = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._/+-]*)", re.ASCII)
+_WORKERS: Final = 2
+
+
+def read(folder: Path, *, hashed: Callable[[str], bool] = lambda _: True) -> Files:
+    """Everything that is judged. `hashed` says which files are looked at; the others count as not being here.
+
+    UsageError where there is no release.json or a file cannot be read, FormatError for a link or a bad SHA256SUMS.
+    """
+    if not (folder / release.FILE).is_file():
+        raise UsageError(f"{folder} holds no {release.FILE}", hint="name the folder of a release")
+    present = names(folder)
+    subjects = [name for name in present if name not in _NOT_SUBJECTS and not name.startswith(f"{FOLDER}/")]
+    sums = _read(folder / SUMS, LIMIT) if SUMS in present else None
+    return Files(
+        statement=_read(folder / release.FILE, LIMIT),
+        signatures=signatures(folder, present),
+        digests=digests(folder, [name for name in subjects if hashed(name)]),
+        sums=None if sums is None else parse_sums(sums),
+        measurements=_read(folder / MEASUREMENTS, _LARGEST_VALUES) if MEASUREMENTS in subjects else None,
+        provenance=_read(folder / provenance.FILE, LIMIT) if provenance.FILE in present else None,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """Every file below the folder by its relative path, sorted. FormatError for a link: it may point anywhere."""
+    found = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise FormatError(str(folder), f"{name} is a link")
+        if not path.is_dir():
+            found.append(name)
+    return sorted(found)
+
+
+def signatures(folder: Path, present: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
+    """The files of signatures/, by name in order. FormatError for too many of them."""
+    found = [name for name in present if name.startswith(f"{FOLDER}/")]
+    if len(found) > _MOST_SIGNATURES:
+        raise FormatError(str(folder), f"{len(found)} files in {FOLDER} are more than {_MOST_SIGNATURES}")
+    return tuple((name, _read(folder / name, 2 * LIMIT)) for name in found)
+
+
+def digests(folder: Path, subjects: Iterable[str]) -> dict[str, Digests]:
+    """Both digests of each file; the two algorithms run beside each other, largest files first."""
+    ordered = sorted(subjects, key=lambda name: -(folder / name).stat().st_size)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        running = {
+            name: [pool.submit(_digest, folder / name, algorithm) for algorithm in ("sha256", "sha384")]
+            for name in ordered
+        }
+        return {name: Digests(*(one.result() for one in both)) for name, both in sorted(running.items())}
+
+
+def parse_sums(data: bytes) -> dict[str, str]:
+    """SHA256SUMS as name to hex. FormatError for anything but lines of sha256sum with plain relative names."""
+    try:
+        lines = data.decode("ascii").splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(SUMS, "is not ASCII") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in found:
+            raise FormatError(SUMS, f"line {number} is not a digest and a plain name, or names a file again")
+        found[match[2]] = unhex(match[1], 32, what=SUMS).hex()
+    return found
+
+
+class ReleaseMemory(StateFolder):
+    """STATE/releases: which releases were accepted before (`pluto_measure.publish.memory`)."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state / "releases", memory.FILE)
+
+    def load(self) -> Memory:
+        """What was seen; nothing in a new folder. FormatError for a damaged memory, or one that is gone."""
+        self.refuse_open_folder()
+        data = self.read(self.memory_path, LIMIT)
+        hint = f"put its backup back, or accept older releases once: rm -r {self.folder}"
+        if data is None:
+            if self.was_written():
+                raise FormatError("memory of releases", f"{self.memory_path} is gone, though there was one", hint=hint)
+            return Memory({})
+        try:
+            return Memory.parse(data)
+        except FormatError as error:
+            raise FormatError("memory of releases", f"{self.memory_path} is damaged: {error}", hint=hint) from error
+
+    def remember(self, accepted: Release, digest: str) -> None:
+        """Remember an accepted release, on top of what another process may have seen meanwhile."""
+        with self.locked():
+            before = self.load()
+            after = before.remembering(accepted, digest)
+            if after == before:
+                return
+            with self.prepared(self.memory_path, after.to_text()) as rename:
+                rename()
+            self.flush_folder()
+
+
+def _digest(path: Path, algorithm: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).digest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise FormatError(path.name, f"is larger than {limit} bytes")
+    return data

@@ -1,0 +1,284 @@
+"""Whether a release is accepted: its files against its statement, its signatures against a trust file. Pure.
+
+Every check runs and gives a finding; docs/formats/release.md lists their ids. `NOT_AUTHENTIC` says which of them mean
+that something was forged or damaged, rather than refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError
+from pluto_measure.evidence import format_time
+from pluto_measure.findings import Finding, Verdict, failures, judge
+from pluto_measure.measurements import Measurements
+from pluto_measure.publish.memory import Memory
+from pluto_measure.publish.platforms import described
+from pluto_measure.publish.provenance import Provenance
+from pluto_measure.publish.release import FILE, Release
+from pluto_measure.publish.signature import OpenBundle, Signature, appraise, first_difference
+from pluto_measure.publish.statement import Statement
+from pluto_measure.trust import Trust
+from pluto_measure.vouched import Vouched
+
+NOT_AUTHENTIC: Final = frozenset(
+    {
+        "release.artifact",
+        "release.digest_list",
+        "release.extra",
+        "release.measurements",
+        "release.provenance",
+        "release.signature",
+    }
+)
+_MEASUREMENTS: Final = "measurements.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What was received. `digests`: of every file but release.json, SHA256SUMS, signatures and what is not released
+    as such (inputs.tar, provenance.json); None where a file is not hashed because only its name is known.
+    """
+
+    statement: bytes
+    signatures: tuple[tuple[str, bytes], ...]
+    digests: Mapping[str, Digests]
+    sums: Mapping[str, str] | None = None
+    measurements: bytes | None = None
+    provenance: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the verifier asks for. `complete`: every file of the statement must be here."""
+
+    at: datetime
+    trust: Trust
+    minimum_sequence: int | None
+    allow_debug: bool
+    complete: bool
+    memory: Memory | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The release, who signed it, and every finding."""
+
+    release: Release
+    statement: str  # SHA-256 of release.json in hex
+    signatures: tuple[Signature, ...]
+    findings: tuple[Finding, ...]
+    wanted: int
+
+    @property
+    def accepted(self) -> bool:
+        return not failures(self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """0 accepted, 4 not authentic, 5 refused (design §9)."""
+        failed = {finding.id for finding in failures(self.findings)}
+        return 4 if failed & NOT_AUTHENTIC else 5 if failed else 0
+
+    @property
+    def organisations(self) -> tuple[str, ...]:
+        """Who signed these very bytes, in the trust file's names, each once."""
+        names = (one.organisation for one in self.signatures if one.worth == "counts" and one.organisation)
+        return tuple(dict.fromkeys(names))
+
+    def vouched(self) -> Vouched:
+        """The same, to be kept beside the reference values that it is about."""
+        facts = self.release.facts
+        return Vouched(
+            self.release.name,
+            facts.place.channel,
+            facts.place.sequence,
+            self.statement,
+            self.organisations,
+            self.wanted,
+            facts.td,
+            facts.tcb,
+            self.findings,
+        )
+
+
+def judge_release(files: Files, demands: Demands, open_bundle: OpenBundle) -> Judgement:
+    """Every check. FormatError where release.json itself, or measurements.json beside it, cannot be read."""
+    statement = Statement.parse(files.statement, what=FILE)
+    release = Release.parse(statement)
+    signatures = tuple(
+        appraise(name, data, files.statement, demands.trust, open_bundle) for name, data in files.signatures
+    )
+    digest = hashlib.sha256(files.statement).hexdigest()
+    findings = (
+        *_signatures(signatures, demands.trust.k),
+        *_artifacts(statement, files, complete=demands.complete),
+        *_consistent(statement, release, files),
+        *_time(release, demands.at),
+        _flavour(release, allow_debug=demands.allow_debug),
+        *_sequence(release, digest, demands),
+    )
+    return Judgement(release, digest, signatures, findings, demands.trust.k)
+
+
+def _signatures(signatures: Sequence[Signature], k: int) -> Iterator[Finding]:
+    """A signature that does not hold refuses only where too few others do: adding a file must not lower the outcome of
+    what it does not touch, and each is told in either case."""
+    names = {one.organisation for one in signatures if one.worth == "counts"}
+    reached = len(names) >= k
+    bad: Verdict = "warning" if reached else "fail"
+    for one in signatures:
+        actual = one.signer or None
+        if one.worth == "disagrees":
+            yield Finding(
+                "release.disagreement", "warning" if reached else "fail", f"{one.file}: {one.text}", None, actual
+            )
+            continue
+        bad = "warning" if reached or one.worth != "invalid" else "fail"
+        text = one.text if one.text.startswith(one.file) else f"{one.file}: {one.text}"
+        yield Finding("release.signature", "pass" if one.worth == "counts" else bad, text, None, actual)
+    who = ", ".join(sorted(name for name in names if name)) or "nobody"
+    yield judge(
+        "release.threshold",
+        reached,
+        f"signed by {who}",
+        otherwise=f"too few of the trusted organisations signed this release: {who}",
+        expected=k,
+        actual=len(names),
+    )
+
+
+def _artifacts(statement: Statement, files: Files, *, complete: bool) -> Iterator[Finding]:
+    listed = {subject.name: subject.digests for subject in statement.subjects}
+    wrong = [name for name in sorted(listed) if name in files.digests and files.digests[name] != listed[name]]
+    for name in wrong:
+        text = f"{name} is not the file that the release is about"
+        yield Finding("release.artifact", "fail", text, listed[name].sha256.hex(), files.digests[name].sha256.hex())
+    here = [name for name in listed if name in files.digests]
+    if not wrong:
+        yield judge(
+            "release.artifact",
+            bool(here),
+            f"all {len(here)} files that are here have the digests of the statement",
+            otherwise="none of the released files is here, so nothing was compared",
+        )
+    for name in sorted(set(files.digests) - set(listed)):
+        yield Finding("release.extra", "fail", f"{name} is not part of the release", None, name)
+    if missing := sorted(set(listed) - set(files.digests)):
+        text = f"{len(missing)} released files are not here and were not looked at, such as {missing[0]}"
+        yield Finding("release.missing", "fail" if complete else "warning", text, len(listed), len(here))
+    if files.sums is not None:
+        yield _digest_list(listed, files.statement, files.sums)
+
+
+def _digest_list(listed: Mapping[str, Digests], statement: bytes, sums: Mapping[str, str]) -> Finding:
+    expected = {name: digests.sha256.hex() for name, digests in listed.items()}
+    expected[FILE] = hashlib.sha256(statement).hexdigest()
+    odd = next((name for name in sorted({*expected, *sums}) if expected.get(name) != sums.get(name)), None)
+    return judge(
+        "release.digest_list",
+        odd is None,
+        "SHA256SUMS lists the same digests as the statement",
+        otherwise=f"SHA256SUMS says something else of {odd} than the statement",
+        expected=expected.get(odd or ""),
+        actual=sums.get(odd or ""),
+    )
+
+
+def _consistent(statement: Statement, release: Release, files: Files) -> Iterator[Finding]:
+    """What the statement says of registers is what measurements.json says; the provenance is of the same files."""
+    if files.measurements is not None:
+        values = Measurements.parse(files.measurements)
+        ours = {
+            "buildId": values.build_id,
+            "flavour": values.flavour,
+            "platforms": [described(one) for one in values.profiles],
+        }
+        said = {"buildId": release.build_id, "flavour": release.flavour, "platforms": list(release.platforms)}
+        difference = first_difference(said, ours)
+        yield judge(
+            "release.measurements",
+            not difference,
+            "the statement has the registers of measurements.json",
+            otherwise=f"the statement and {_MEASUREMENTS} differ: {difference}",
+        )
+    if files.provenance is not None:
+        yield _provenance(statement, files.provenance)
+
+
+def _provenance(statement: Statement, data: bytes) -> Finding:
+    """Its content is whoever made it's word; what is checked is that it is about this release."""
+    try:
+        told = Statement.parse(data, what="provenance.json")
+        provenance = Provenance.parse(told)
+    except FormatError as error:
+        return Finding("release.provenance", "fail", str(error))
+    theirs, ours = ({(one.name, one.digests) for one in about.subjects} for about in (told, statement))
+    others = sorted(name for name, _ in theirs ^ ours)
+    text = f"says, unsigned, that {provenance.builder} built commit {provenance.commit} ({provenance.ref})"
+    return judge(
+        "release.provenance",
+        not others,
+        text,
+        otherwise=f"provenance.json is about other files than the release: {others[0] if others else ''}",
+        actual=provenance.commit,
+    )
+
+
+def _time(release: Release, at: datetime) -> Iterator[Finding]:
+    issued, until = release.facts.validity.issued_at, release.facts.validity.not_after
+    yield judge(
+        "release.issued",
+        issued <= at,
+        "the release was issued before now",
+        otherwise="the release is dated into the future",
+        expected=f"not before {format_time(issued)}",
+        actual=format_time(at),
+    )
+    yield judge(
+        "release.validity",
+        at <= until,
+        "the release is still valid",
+        otherwise="the release is no longer valid: look for a newer one",
+        expected=f"not after {format_time(until)}",
+        actual=format_time(at),
+    )
+
+
+def _flavour(release: Release, *, allow_debug: bool) -> Finding:
+    return judge(
+        "release.flavour",
+        release.flavour == "release" or allow_debug,
+        f"the flavour {release.flavour} is allowed",
+        otherwise="this is a debug build, whose machine its owner can look into",
+        expected="release",
+        actual=release.flavour,
+    )
+
+
+def _sequence(release: Release, digest: str, demands: Demands) -> Iterator[Finding]:
+    facts = release.facts
+    if demands.minimum_sequence is not None:
+        yield judge(
+            "release.sequence",
+            facts.place.sequence >= demands.minimum_sequence,
+            "the release is not older than was asked for",
+            otherwise="the release is older than was asked for",
+            expected=f"at least {demands.minimum_sequence}",
+            actual=facts.place.sequence,
+        )
+    if demands.memory is None:
+        text = "no memory was given (--state), so an older release than once seen would not be noticed"
+        yield Finding("release.rollback", "warning", text)
+    else:
+        yield demands.memory.finding(release, digest)
+
+
+def unsigned_names(names: Iterable[str], not_released: Collection[str]) -> list[str]:
+    """The names that a statement must list, sorted: all files but those that are made about it."""
+    return sorted(name for name in names if name not in not_released and not name.startswith("signatures/"))

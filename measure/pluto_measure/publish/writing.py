@@ -1,0 +1,66 @@
+"""Signs a statement and puts the signature beside it. Thin: keys and payload come from the caller."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.publish.dsse import signed
+from pluto_measure.publish.keys import PrivateKey, key_id, private_key
+from pluto_measure.publish.signature import FOLDER
+from pluto_measure.publish.statement import Statement
+
+_LARGEST_KEY: Final = 64 * 1024
+_NAME: Final = 16  # hex digits of a key's id that name its file
+
+
+def load_key(path: Path, password_file: Path | None) -> PrivateKey:
+    """A private key from a file that nobody else may read. UsageError, FormatError."""
+    password = None if password_file is None else _secret(password_file).rstrip(b"\r\n")
+    return private_key(_secret(path), password, what=str(path))
+
+
+def by_key(payload: bytes, key: PrivateKey) -> tuple[str, bytes]:
+    """A plain key's signature: the file's name and its bytes. FormatError where the payload is no statement."""
+    Statement.parse(payload)
+    return f"{key_id(key.public_key())[:_NAME]}.dsse.json", signed(payload, key).to_text().encode()
+
+
+def keyless(payload: bytes) -> tuple[str, bytes]:
+    """A keyless signature with this machine's identity. SourceError, UsageError where it has none."""
+    from pluto_measure.publish import keyless as sigstore  # loads slowly, and only where it is asked for
+
+    Statement.parse(payload)
+    bundle = sigstore.sign(payload)
+    return f"{hashlib.sha256(bundle).hexdigest()[:_NAME]}.sigstore.json", bundle
+
+
+def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
+    """Write a signature to `out`, else into the folder signatures beside the statement. UsageError."""
+    path = out if out is not None else statement.parent / FOLDER / name
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise UsageError(f"{path}: others may read it", hint=f"run 'chmod 600 {path}'")
+            data = file.read(_LARGEST_KEY + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _LARGEST_KEY:
+        raise FormatError(str(path), f"is larger than {_LARGEST_KEY} bytes")
+    return data
