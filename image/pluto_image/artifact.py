@@ -1,11 +1,12 @@
 """DIST, the folder that a build leaves: written whole or not at all, opened only if its digest list holds.
 
-    pluto.efi disk.raw firmware.fd   what boots
-    launch.json files.json           what a boot measures; what the root is made of
-    lock.json source.tar             what it was built from
-    SHA256SUMS                       SHA-256 of all others, in the format of sha256sum, sorted by name
+    pluto.efi disk.raw disk.vhd gcp.tar.gz firmware.fd oci/      what boots or runs
+    launch.json measurements.json                                what a boot measures
+    files.json sbom.spdx.json sources.json lock.json source.tar  what the root is made of, what all was built from
+    release.json                                                 the unsigned statement about all of these
+    SHA256SUMS                                                   SHA-256 of all others, as sha256sum writes it, sorted
 
-All files are deterministic. Formats: docs/formats/launch.md, docs/formats/files.md.
+All files are deterministic. Formats: docs/formats/release.md.
 """
 
 from __future__ import annotations
@@ -29,12 +30,29 @@ from pluto_measure.formats.strict_json import unhex
 from pluto_measure.launch import Launch
 
 SUMS: Final = "SHA256SUMS"
-NAMES: Final = ("pluto.efi", "disk.raw", "firmware.fd", "launch.json", "files.json", "lock.json", "source.tar")
-_LINE: Final = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9._-]*)", re.IGNORECASE)
+BESIDE: Final = ("inputs.tar", "provenance.json")  # and signatures/: what a RELEASE has more than a DIST
+NAMES: Final = (
+    "pluto.efi",
+    "disk.raw",
+    "disk.vhd",
+    "gcp.tar.gz",
+    "oci/index.json",
+    "firmware.fd",
+    "launch.json",
+    "measurements.json",
+    "files.json",
+    "sbom.spdx.json",
+    "sources.json",
+    "lock.json",
+    "source.tar",
+    "release.json",
+)
+_LINE: Final = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*)", re.IGNORECASE)
 _CHUNK: Final = 1 << 20
 _LARGEST_TEXT: Final = 64 * 1024 * 1024
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # renameat2(2)
 Chunks = Iterable[tuple[int, bytes]]
+Sparse = tuple[int, Callable[[], Chunks]]  # size in bytes; chunks in ascending order, made anew at each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +73,10 @@ class Dist:
         if not (root / SUMS).is_file():
             raise UsageError(f"{root} holds no {SUMS}, so it is not the result of a build", hint="run 'make run'")
         sums = parse_sums(_read(root / SUMS))
-        present = {path.name for path in root.iterdir()} - {SUMS}
+        present = names(root) - {SUMS}
         if missing := sorted((set(sums) | set(NAMES)) - present):
             raise VerificationError(f"{missing[0]} is missing in {root}")
-        if extra := sorted(present - set(sums)):
+        if extra := sorted(name for name in present - set(sums) if not is_about_a_release(name)):
             raise VerificationError(f"{extra[0]} in {root} is not in {SUMS}")
         launch_text = _read(root / "launch.json")
         if hashlib.sha256(launch_text).hexdigest() != sums["launch.json"]:
@@ -90,8 +108,11 @@ class Dist:
 
     def check(self, names: Iterable[str] | None = None) -> None:
         """Hash the files again (all, or the named ones). Raises VerificationError."""
-        for name in sorted(self.sums if names is None else names):
-            if file_digest(self.root / name) != self.sums[name]:
+        wanted = sorted(self.sums if names is None else names)
+        with ThreadPoolExecutor(2) as pool:  # hashing does not hold the interpreter's lock
+            found = dict(zip(wanted, pool.map(lambda name: file_digest(self.root / name), wanted), strict=True))
+        for name in wanted:
+            if found[name] != self.sums[name]:
                 raise VerificationError(f"{name} does not have the digest in {SUMS}")
 
     def _check_sizes(self) -> None:
@@ -101,13 +122,14 @@ class Dist:
 
 
 def write(
-    out: Path, texts: Mapping[str, bytes], sparse: Mapping[str, tuple[int, Callable[[], Chunks]]]
+    out: Path, texts: Mapping[str, bytes], sparse: Mapping[str, Sparse], sums: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Write a DIST and put it in the place of `out`; returns the digest list.
 
-    `texts`: name to content; `sparse`: name to size and chunks. Until the last step `out` is as it was, and on Linux
-    that step is one; a process that is killed leaves a folder beside it whose name begins with `.out.` (`sweep`).
-    Raises UsageError if `out` is something else than a DIST, SourceError if the disk is full or not writable.
+    `texts`: name to content; `sparse`: name to size and chunks; `sums`: their digests where they are known. Until the
+    last step `out` is as it was, and on Linux that step is one; a process that is killed leaves a folder beside it
+    whose name begins with `.out.` (`sweep`). Raises UsageError if `out` is something else than a DIST, SourceError if
+    the disk is full or not writable.
     """
     _check_place(out)
     try:
@@ -115,13 +137,30 @@ def write(
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
         try:
             folder.chmod(0o755)
-            sums = _fill(folder, texts, sparse)
+            listed = _fill(folder, texts, sparse, sums)
             _swap(folder, out)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise SourceError(f"cannot write {out}: {error.strerror or error}") from error
-    return sums
+    return listed
+
+
+def is_about_a_release(name: str) -> bool:
+    """Whether a file is not part of a DIST but goes with it in a RELEASE."""
+    return name in BESIDE or name.startswith("signatures/")
+
+
+def names(root: Path) -> set[str]:
+    """Every file below a folder, as a digest list names it. FormatError for a link, which lists nothing."""
+    found = set()
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            raise FormatError(str(root), f"{name} is a link")
+        if not path.is_dir():
+            found.add(name)
+    return found
 
 
 def sweep(out: Path, now: float) -> int:
@@ -188,23 +227,31 @@ def _feed_zeros(update: Callable[[bytes | memoryview], object], zeros: bytes, co
 
 
 def _fill(
-    folder: Path, texts: Mapping[str, bytes], sparse: Mapping[str, tuple[int, Callable[[], Chunks]]]
+    folder: Path, texts: Mapping[str, bytes], sparse: Mapping[str, Sparse], sums: Mapping[str, str] | None
 ) -> dict[str, str]:
-    """Write all files; the digests of the sparse ones are computed beside it, since zeros by the GiB take a second."""
+    """Write all files; digests that are not known are computed beside it, since zeros by the GiB take a second."""
     from pluto_image.disk import write_sparse  # who only opens a DIST does not need the writers
 
     with ThreadPoolExecutor(2) as pool:
-        digests = {name: pool.submit(sparse_digest, size, chunks()) for name, (size, chunks) in sparse.items()}
-        digests |= {name: pool.submit(lambda data: hashlib.sha256(data).hexdigest(), d) for name, d in texts.items()}
+        digests = {}
+        if sums is None:
+            digests = {name: pool.submit(sparse_digest, size, chunks()) for name, (size, chunks) in sparse.items()}
+            digests |= {name: pool.submit(_digest, data) for name, data in texts.items()}
+        for name in {*texts, *sparse}:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
         for name, data in texts.items():
             (folder / name).write_bytes(data)
         for name, (size, chunks) in sparse.items():
             write_sparse(folder / name, chunks(), size)
-        sums = {name: future.result() for name, future in digests.items()}
-    (folder / SUMS).write_text(format_sums(sums), encoding="ascii", newline="\n")
-    for path in folder.iterdir():
-        path.chmod(0o644)
-    return sums
+        listed = dict(sums) if sums is not None else {name: future.result() for name, future in digests.items()}
+    (folder / SUMS).write_text(format_sums(listed), encoding="ascii", newline="\n")
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return listed
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _check_place(out: Path) -> None:
@@ -212,6 +259,8 @@ def _check_place(out: Path) -> None:
         raise UsageError(f"{out} is not a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / SUMS).is_file():
         raise UsageError(f"{out} holds files that no build made", hint="name another folder with --out")
+    if out.is_dir() and any(path.name in (*BESIDE, "signatures") for path in out.iterdir()):
+        raise UsageError(f"{out} is a release, which would be lost", hint="name another folder with --out")
 
 
 def _swap(folder: Path, out: Path) -> None:

@@ -3,7 +3,7 @@
 1. Unpack what the recipe keeps of each package (two at a time; xz runs without the interpreter's lock).
 2. Lay modules, identity, unit links, certificates and the source tree beside it; replace sources by byte code.
 3. Lint. A finding ends the build.
-4. cpio, zstd, UKI, disk.
+4. cpio, zstd, UKI, disk; the container, which is a part of the same root.
 5. Digests of what a boot measures (launch.json) and of every file of the root (files.json).
 
 `build_image` is pure but for the store that it reads; `pluto_image.artifact` writes the result.
@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pluto_image import bytecode, compress, cpio, disk, lint, source_tree, uki
 from pluto_image.definition import Definition
 from pluto_image.lockfile import Derived, Lock, Package, Wheel
+from pluto_image.outputs import oci
 from pluto_image.recipe import identity, kernel, model, packages, root, tables, wheels
 from pluto_image.recipe.packages import Taken
 from pluto_image.recipe.patterns import matches
@@ -51,16 +52,20 @@ class Assembled:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The result of a build in memory; the disk is made from the UKI while it is written."""
+    """The result of a build in memory; the disk is made from the UKI while it is written.
+
+    `container`: the files of an OCI layout of the notary, by their path in it.
+    """
 
     build_id: str
     uki: bytes
     firmware: bytes
     launch: Launch
     entries: tuple[Entry, ...]
+    container: Mapping[str, bytes]
 
     def disk(self) -> Iterator[tuple[int, bytes]]:
-        return disk.disk(self.uki)
+        return disk.disk(self.uki, disk.SIZE)
 
 
 def build_image(
@@ -96,8 +101,17 @@ def build_image(
     )
     image = uki.build(parts.stub, sections)
     say("computing what a boot measures")
+    container = oci.layout(
+        recipe.container,
+        parts.entries,
+        epoch=definition.epoch,
+        version=definition.version,
+        build_id=identifier,
+        flavour=flavour,
+    )
     launch = describe(image, parts, build_id=identifier, flavour=flavour)
-    return Image(identifier, image, parts.firmware, launch, parts.entries)
+    launch = replace(launch, container=container.container)
+    return Image(identifier, image, parts.firmware, launch, parts.entries, container.files)
 
 
 def check_inputs(definition: Definition, lock: Lock, source: SourceTree, flavour: str) -> None:
@@ -166,7 +180,7 @@ def describe(image: bytes, parts: Assembled, *, build_id: str, flavour: str) -> 
     """launch.json of a UKI: every digest that `pluto-measure predict` needs."""
     check_built(parts.stub_version)
     head = bytearray()
-    for offset, chunk in disk.disk(image):
+    for offset, chunk in disk.disk(image, disk.SIZE):
         if offset != len(head):
             break
         head += chunk[: 64 * 1024]

@@ -1,4 +1,4 @@
-"""pluto-image: lock, build, bundle and inspect the Pluto TEE VM's image."""
+"""pluto-image: lock, build, bundle, release, reproduce and inspect the Pluto TEE VM's image."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pluto_image.commands import build, bundle, derive, fetch, inspect, lock, tools
+from pluto_image.commands import attest, build, bundle, derive, fetch, inspect, lock, release, reproduce, tools
 from pluto_measure.command import parser, run
 
-_COMMANDS = (lock, derive, fetch, build, bundle, inspect, tools)
+_COMMANDS = (lock, derive, fetch, build, bundle, release, reproduce, attest, inspect, tools)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = parser("pluto-image", "Lock, build, bundle and inspect the Pluto TEE VM's image.")
+    top = parser("pluto-image", "Lock, build, bundle, release, reproduce and inspect the Pluto TEE VM's image.")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(subparsers)

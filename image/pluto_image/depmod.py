@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from struct import pack
 from typing import Final
 
@@ -220,7 +219,7 @@ def _stem(path: str) -> str:
 
 
 def _name_of(path: str) -> str:
-    return _plain(PurePosixPath(path).name.partition(".")[0])
+    return _plain(path.rpartition("/")[2].partition(".")[0])
 
 
 def _plain(name: str) -> str:

@@ -17,6 +17,7 @@ from pluto_measure.errors import SourceError
 
 SIZE: Final = 1 << 30  # fixed, because the GPT is measured and holds the disk's size; whole GiB is what clouds take
 BOOT_PATH: Final = "EFI/BOOT/BOOTX64.EFI"
+_BLOCK: Final = 1 << 20  # bytes that are copied at once
 _PARTITION_NAME: Final = "esp"
 
 
@@ -54,6 +55,18 @@ def write_sparse(path: Path, chunks: Iterable[tuple[int, bytes]], size: int) -> 
         raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file; blocks of zeros become holes where the file system has such. OSError."""
+    zeros = bytes(_BLOCK)
+    with source.open("rb") as read, target.open("wb") as write:
+        while data := read.read(_BLOCK):
+            if data == zeros[: len(data)]:
+                write.seek(len(data), os.SEEK_CUR)
+            else:
+                write.write(data)
+        write.truncate()
 
 
 def _derived(seed: bytes, use: str) -> bytes:

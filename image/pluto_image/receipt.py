@@ -15,6 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pluto_image import artifact
+from pluto_measure.errors import FormatError
+
 _VERSION: Final = 1
 # A file that was written within this many nanoseconds before the receipt may change again within one tick of its clock.
 _RACY: Final = 2_000_000_000
@@ -57,14 +60,14 @@ def holds(out: Path, *, flavour: str, inputs: Iterable[Path], check: bool) -> bo
             return False
         if not all(_same(Path(path), fact, check) for path, fact in known.items()):
             return False
-        present = {path.name for path in out.iterdir()}
+        present = {name for name in artifact.names(out) if not artifact.is_about_a_release(name)}
         outputs: dict[str, list[Any]] = document["outputs"]
         return (
             present == {*outputs, "SHA256SUMS"}
             and all(_same(out / name, fact, check) for name, fact in outputs.items())
             and _sums_hold(out, outputs)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, FormatError):
         return False  # no receipt, or none that we wrote
 
 

@@ -1,4 +1,4 @@
-"""Building UKI and disk with cached inputs, again with nothing changed, and what peers need for the same packages."""
+"""Building with cached inputs, again with nothing changed, and what peers need for the same packages."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def rows(work: Path) -> Iterator[Row]:
         peer_values = tuple(seconds)
     except peers.AbsentError as why:
         peer = f"mkosi: {why}"
-    yield Row("build UKI and disk, inputs cached", "s", tuple(s for s, _ in fresh), 4, peer, peer_values)
+    yield Row("build, inputs cached", "s", tuple(s for s, _ in fresh), 6, peer, peer_values)
     yield Row("peak memory of that build", "MiB", tuple(m for _, m in fresh), 500)
     try:
         yield Row(
-            "build UKI and disk", "s", tuple(s for s, _ in fresh), None, "mmdebstrap (tar, downloads included)",
+            "build", "s", tuple(s for s, _ in fresh), None, "mmdebstrap (tar, downloads included)",
             tuple(peers.mmdebstrap(work, PEER_RUNS)),
         )  # fmt: skip
     except peers.AbsentError as why:

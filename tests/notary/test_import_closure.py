@@ -66,18 +66,37 @@ CLOSURES = {
         "pluto_notary.server.run",
         "pluto_notary.server.session",
     },
+    "pluto_notary.server.container": (
+        COMMON
+        | EVIDENCE
+        | {
+            "pluto_measure.evidence",
+            "pluto_notary.certificate",
+            "pluto_notary.evidence.provider",
+            "pluto_notary.server",
+            "pluto_notary.server.container",
+            "pluto_notary.server.edge",
+            "pluto_notary.server.notary",
+            "pluto_notary.server.routes",
+            "pluto_notary.server.run",
+            "pluto_notary.server.session",
+        }
+    )
+    - {"pluto_measure.formats.reader", "pluto_notary.places"},
 }
 # Packages beyond the standard library, and how many of their modules may come along.
 FOREIGN = {
     "pluto_notary.fetch_config": {},
     "pluto_notary.evidence.__main__": {},
     "pluto_notary.server.__main__": {"cryptography": 20, "h11": 12, "_cffi_backend": 1},
+    "pluto_notary.server.container": {"cryptography": 20, "h11": 12, "_cffi_backend": 1},
 }
 # What would cost a small program much of its start, and it does without (docs/decisions/0003-byte-code.md).
 SLOW = {
     "pluto_notary.fetch_config": {"dataclasses", "enum", "json", "pathlib", "re", "socket", "typing"},
     "pluto_notary.evidence.__main__": {"asyncio", "dataclasses", "datetime", "pathlib", "typing"},
     "pluto_notary.server.__main__": set(),
+    "pluto_notary.server.container": set(),
 }
 UNWANTED = {"argparse", "tempfile", "shutil", "http", "urllib.request", "email", "sqlite3", "ctypes", "multiprocessing"}
 

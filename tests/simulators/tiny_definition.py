@@ -133,6 +133,50 @@ gid = 0
 listen = []
 world_writable = ["tmp"]
 units = ["multi-user.target", "hello.service"]
+
+[container]
+name = "tiny"
+entrypoint = ["/init", "--serve"]
+user = "root"
+ports = [8443]
+
+[container.env]
+PATH = "/usr/bin"
+
+[container.labels]
+"tee.launch_policy.log_redirect" = "never"
+
+[[container.keep]]
+paths = ["init", "usr/lib/systemd/systemd", "usr/lib/python3/dist-packages/**.py", "usr/lib/os-release", "tmp"]
+reason = "the workload"
+"""
+
+RELEASE = """
+version = 1
+channel = "test"
+sequence = 2
+minimumSequence = 1
+supersedes = 1
+revokes = []
+issuedAt = 2023-11-15T00:00:00Z
+notAfter = 2033-11-15T00:00:00Z
+
+[source]
+repository = "https://git.example/tiny"
+repositoryId = "1"
+
+[td]
+attributes = { value = "0x10000000", mask = "0x7fffffffbfffffff" }
+xfam = { value = "0x3", mask = "0xfffffffffff9241b" }
+mrSeam = "any-signed-by-intel"
+mrServiceTd = "zero"
+
+[tcbPolicy]
+acceptedStatuses = ["UpToDate"]
+acceptedAdvisories = []
+minimumEvaluationNumber = 0
+graceDays = 0
+maxCollateralAgeDays = 30
 """
 
 SERVICE = b"[Service]\nExecStart=/usr/lib/systemd/systemd\n"
@@ -174,6 +218,7 @@ SOURCES = {
     "pyproject.toml": b"",
     "notary/pluto_notary/__init__.py": b'"""The workload."""\n',
     "image/tiny/rootfs/etc/hostname": b"tiny\n",
+    "image/tiny/release.toml": RELEASE.encode(),
 }
 
 

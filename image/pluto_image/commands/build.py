@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pluto_image.store import Store
 
 _DESCRIPTION = """
-Build the image that DIR/image.toml defines, from the inputs that DIR/lock.json pins, into the folder DIST: UKI, disk,
-firmware, what a boot measures (launch.json), what the root is made of (files.json), lock, sources and SHA256SUMS.
+Build the image that DIR/image.toml defines, from the inputs that DIR/lock.json pins, into the folder DIST: UKI, disk
+(raw, for Azure, for Google), container, firmware, what a boot measures (launch.json, measurements.json), what the root
+is made of (files.json, SBOM), lock, sources, the unsigned statement about all of them (release.json) and SHA256SUMS.
 The same inputs give the same bytes on every machine. If nothing changed since the last build, nothing is done.
 """
 
@@ -60,8 +61,8 @@ def run(arguments: argparse.Namespace) -> Result:
 
 
 def _build(arguments: argparse.Namespace, began: float) -> tuple[str, ...]:
-    from pluto_image import artifact, build, disk, receipt, source_tree
-    from pluto_measure.formats.strict_json import pretty
+    from pluto_image import artifact, build, receipt, source_tree
+    from pluto_image.outputs.everything import outputs
 
     place = _place(arguments)
     before = receipt.facts(_input_files(arguments.folder, place, arguments.relock), time.time_ns())
@@ -69,16 +70,12 @@ def _build(arguments: argparse.Namespace, began: float) -> tuple[str, ...]:
     found, store = _inputs(arguments)
     source = source_tree.read(arguments.folder)
     build.check_inputs(found.definition, found.lock, source, arguments.flavour)
-    image = build.build_image(found.definition, found.lock, store, source, arguments.flavour, _progress(began))
-    files = {
-        "pluto.efi": image.uki,
-        "firmware.fd": image.firmware,
-        "launch.json": image.launch.to_text().encode(),
-        "files.json": pretty(build.files_document(image)).encode(),
-        "lock.json": found.lock.to_text().encode(),
-        "source.tar": source.tar(found.definition.epoch),
-    }
-    sums = artifact.write(arguments.out, files, {"disk.raw": (disk.SIZE, image.disk)})
+    say = _progress(began)
+    image = build.build_image(found.definition, found.lock, store, source, arguments.flavour, say)
+    say("making disks, archives and documents")
+    made = outputs(found.definition, found.lock, source, image)
+    say("writing")
+    sums = artifact.write(arguments.out, made.texts, made.sparse, made.sums)
     # What was fetched just now is known only afterwards; what was there before counts as it was before.
     known = receipt.facts(_input_files(arguments.folder, place, arguments.relock), time.time_ns()) | before
     receipt.write(arguments.out, flavour=arguments.flavour, inputs=known, sums=sums)

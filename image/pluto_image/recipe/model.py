@@ -179,6 +179,27 @@ class LintTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Paths of the finished root that enter the container, by patterns."""
+
+    paths: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The part of the finished root that is the container, and what an engine starts in it. `ports`: TCP."""
+
+    name: str
+    entrypoint: tuple[str, ...]
+    user: User
+    ports: tuple[int, ...]
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    keep: tuple[Kept, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     kernel: Kernel
     stub: Blob
@@ -188,3 +209,4 @@ class Recipe:
     units: Units
     files: Files
     lint: LintTable
+    container: Container

@@ -1,12 +1,14 @@
 """The recipe tables of image.toml as frozen values. Pure; every unknown, missing or doubtful member is a FormatError.
 
-Tables: [kernel] with [[kernel.module]], [stub], [firmware], [command_line], [prune], [units], [files], [lint].
+Tables: [kernel] with [[kernel.module]], [stub], [firmware], [command_line], [prune], [units], [files], [lint],
+[container].
 What each means: docs/formats/definition-recipe.md. Every choice carries a `reason`, which is required and not empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pluto_image.recipe.model import (
@@ -14,11 +16,13 @@ from pluto_image.recipe.model import (
     ByteCode,
     Certificates,
     CommandLine,
+    Container,
     Directory,
     Enable,
     Files,
     Group,
     Keep,
+    Kept,
     Kernel,
     Link,
     LintTable,
@@ -35,13 +39,29 @@ from pluto_image.recipe.patterns import compiled
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
 
-TABLES: Final = ("kernel", "stub", "firmware", "command_line", "prune", "units", "files", "lint")
+TABLES: Final = ("kernel", "stub", "firmware", "command_line", "prune", "units", "files", "lint", "container")
 _T = TypeVar("_T")
+
+_CONTAINER: Final = "image.toml [container]"
+# A repository name without a registry (OCI distribution specification, "Pulling manifests"), in one component.
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Labels by which Confidential Space's launcher is told what the operator may do: google/go-tpm-tools,
+# launcher/spec/launch_policy.go. It ignores a label that it does not know, so a misspelt one would be no policy at all.
+# Those of input (allow_*) are missing on purpose: this workload takes none.
+_POLICY: Final = "tee.launch_policy."
+_LAUNCH_POLICY: Final[Mapping[str, tuple[str, ...]]] = {
+    "log_redirect": ("always", "debugonly", "never"),
+    "hardened_monitoring": ("none", "memoryonly", "all"),
+    "debug_monitoring": ("none", "memoryonly", "all"),
+}
+_BUILDERS_LABELS: Final = ("pluto-tee.", "org.opencontainers.image.version")
 
 
 def parse(tables: Mapping[str, Any]) -> Recipe:
     """Parse the recipe tables. FormatError names table and member."""
     top = Fields(dict(tables), what="image.toml")
+    files = _one(top.take("files", dict), "files", _files)
     recipe = Recipe(
         kernel=_one(top.take("kernel", dict), "kernel", _kernel),
         stub=_one(top.take("stub", dict), "stub", _blob),
@@ -49,8 +69,9 @@ def parse(tables: Mapping[str, Any]) -> Recipe:
         command_line=_one(top.take("command_line", dict), "command_line", _command_line),
         keep=_one(top.take("prune", dict), "prune", lambda f: _many(f, "keep", "prune.keep", _keep)),
         units=_one(top.take("units", dict), "units", _units),
-        files=_one(top.take("files", dict), "files", _files),
+        files=files,
         lint=_one(top.take("lint", dict), "lint", _lint),
+        container=_one(top.take("container", dict), "container", lambda f: _container(f, files.users)),
     )
     top.end()
     return recipe
@@ -189,3 +210,55 @@ def _certificates(f: Fields) -> Certificates:
 
 def _lint(f: Fields) -> LintTable:
     return LintTable(_texts(f, "listen"), _texts(f, "world_writable"), _texts(f, "units"))
+
+
+def _container(f: Fields, users: Sequence[User]) -> Container:
+    name, entrypoint, ports = f.take("name", str), f.take("entrypoint", list), f.take("ports", list)
+    if _REPOSITORY.fullmatch(name) is None:
+        raise FormatError(_CONTAINER, f"name {name!r} is not one component of a repository name")
+    if not (entrypoint and all(_is_word(word) for word in entrypoint) and entrypoint[0].startswith("/")):
+        raise FormatError(_CONTAINER, f"entrypoint {entrypoint!r} is not an absolute path and its arguments")
+    if not all(type(port) is int and 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
+        raise FormatError(_CONTAINER, f"ports {ports!r} are not different port numbers")
+    user = f.take("user", str)
+    found = next((known for known in users if known.name == user), None)
+    if found is None:
+        raise FormatError(_CONTAINER, f"user {user} is not in [files.user]")
+    return Container(
+        name=name,
+        entrypoint=tuple(entrypoint),
+        user=found,
+        ports=tuple(ports),
+        env=_environment(f.take("env", dict)),
+        labels=_labels(f.take("labels", dict)),
+        keep=_many(f, "keep", "container.keep", lambda k: Kept(_patterns(k, "paths"), _reason(k))),
+    )
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _environment(values: Mapping[str, object]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if _VARIABLE.fullmatch(name) is None or not (isinstance(value, str) and value.isprintable()):
+            raise FormatError(_CONTAINER, f"env {name} = {value!r} does not fit an environment")
+        found[name] = value
+    if "PATH" not in found or "HOSTNAME" in found:
+        # The environment is attested. Engines set a PATH of their own where an image has none, and HOSTNAME always.
+        raise FormatError(_CONTAINER, "env must set PATH and must not set HOSTNAME, or engines decide what it is")
+    return found
+
+
+def _labels(values: Mapping[str, object]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if not (_is_word(name) and isinstance(value, str) and value.isprintable()):
+            raise FormatError(_CONTAINER, f"label {name!r} = {value!r} is not printable text")
+        if name.startswith(_BUILDERS_LABELS):
+            raise FormatError(_CONTAINER, f"label {name} is the builder's own")
+        if name.startswith(_POLICY) and value not in _LAUNCH_POLICY.get(name.removeprefix(_POLICY), ()):
+            raise FormatError(_CONTAINER, f"label {name} = {value!r} is not a launch policy that may be set here")
+        found[name] = value
+    return found

@@ -1,4 +1,4 @@
-"""One process of the notary from start to stop: key, TLS, events, signals. Shared by the trust domain and `serve`."""
+"""One process of the notary from start to stop: key, TLS, events, signals. For trust domain, container and `serve`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,86 @@
+"""docs/release.md: every command on it works, with the exit code and the output that it shows.
+
+A tiny project stands in for the notary, under the notary's name; git, openssl and all else is as a reader would type it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pluto_image import definition as definitions
+from pluto_image.lockfile import Lock
+from pluto_image.store import Store
+from simulators import tiny_definition
+from simulators.shown_commands import pattern, shown
+from simulators.trust_domains import TrustDomain
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = tuple(shown((ROOT / "docs/release.md").read_text()))
+RELEASE_FILE = b"the signed Release file"
+GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@x"}
+GIT |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@x"}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is absent"),
+]
+
+
+def project(root: Path, cache: Path) -> None:
+    """A committed project whose image/notary is the tiny definition, at the notary's version; inputs in the cache."""
+    store = Store(cache / "pluto-tee")
+    text = tiny_definition.DEFINITION.replace('version = "1"', 'version = "0.1.0"')
+    tiny = tiny_definition.make(root, store, text=text)
+    folder = tiny.rename(tiny.with_name("notary"))
+    lock = tiny_definition.lock(definitions.load(folder), store)
+    digest = hashlib.sha256(RELEASE_FILE).hexdigest()
+    archives = tuple(replace(one, release_sha256=digest, release_size=len(RELEASE_FILE)) for one in lock.archives)
+    (folder / "lock.json").write_text(replace(lock, archives=archives).to_text(), newline="\n")
+    (folder / "evidence").mkdir()
+    (folder / "evidence/main.InRelease").write_bytes(RELEASE_FILE)
+    assert Lock.parse((folder / "lock.json").read_bytes()).archives == archives
+    (root / "quote.bin").write_bytes(TrustDomain().quote())
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True, env={**os.environ, **GIT}, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page's commands were run: one file with the exit code and one with the output of each."""
+    folder = tmp_path_factory.mktemp("release")
+    work = folder / "project"
+    work.mkdir()
+    project(work, folder / "cache")
+    script = "".join(
+        f"{{ {one.command}\n}} > ../{place}.out 2> ../{place}.err; echo $? > ../{place}.code\n"
+        for place, one in enumerate(COMMANDS)
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, **GIT, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
+    subprocess.run(["bash", "-uc", script], cwd=work, env=env, check=True, timeout=300, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize("place", range(len(COMMANDS)), ids=lambda place: COMMANDS[place].command[:50])
+def test_a_command_of_the_page_does_what_the_page_says(place: int, folder: Path) -> None:
+    one = COMMANDS[place]
+    out, err = ((folder / f"{place}.{kind}").read_text() for kind in ("out", "err"))
+    assert int((folder / f"{place}.code").read_text()) == one.code, err + out
+    assert "Traceback" not in err
+    if one.output:
+        assert pattern(one.output).fullmatch(out), out
+
+
+def test_the_page_shows_what_it_is_for() -> None:
+    typed = "\n".join(one.command for one in COMMANDS)
+    for words in ("pluto-image release", "pluto-image attest", "pluto-measure sign", "pluto-measure release"):
+        assert words in typed
+    assert {one.code for one in COMMANDS} == {0, 4, 5}
