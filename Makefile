@@ -9,7 +9,8 @@ DEFINITION := image/notary
 DIST := build/dist
 PORT ?= 8443
 # A release is built from a clean tree only; a changed one gives the debug flavour, which says so of itself.
-FLAVOUR ?= $(shell if git status --porcelain -- image measure notary pyproject.toml 2>/dev/null | grep -q .; \
+FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requirements \
+	pyproject.toml Makefile README.md LICENSE 2>/dev/null | grep -q .; \
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
@@ -25,9 +26,9 @@ stop: .venv/.run
 build: .venv/.run
 	@$(BIN)/pluto-image build $(DEFINITION) --out $(DIST) --flavour $(FLAVOUR) --relock build/relock
 
-# All that the tests need from the network: the locked inputs of the image and of the tools tree.
+# All that the tests need from the network: the locked inputs of the image and of the tools tree, the builder's wheels.
 inputs: .venv/.dev
-	@$(BIN)/pluto-image fetch $(DEFINITION) --relock build/relock
+	@$(BIN)/pluto-image fetch $(DEFINITION) --builder --relock build/relock
 
 # Other people's programs that second opinions come from, built from pinned sources where Go and Cargo are at hand.
 peers: .venv/.dev
@@ -92,12 +93,14 @@ docs: .venv/.dev
 bench: inputs
 	$(BIN)/python tests/bench/run.py $(BENCH)
 
-# Pins move only here: newest versions that satisfy pyproject.toml, each with the hashes of all its files.
-requirements:
+# Pins move only here: newest versions that satisfy pyproject.toml, each with the hashes of all its files; then the
+# wheels that a bundle carries, as pip chooses them for every supported Python and platform.
+requirements: .venv/.dev
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 --extra image --extra notary --group build pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 --extra all --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/python -m requirements.lock_wheels
 
 clean:
 	rm -rf build .venv

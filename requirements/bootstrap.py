@@ -1,34 +1,45 @@
 """Make .venv from a locked requirements file with nothing but a Python 3.11+ standard library.
 
     python3 requirements/bootstrap.py run|dev
+    python3 requirements/bootstrap.py run --bundle inputs.tar
 
-Where `venv` can install pip it does. Where it cannot (Debian and Ubuntu ship ensurepip apart), pip's wheel is
-fetched by hash: from the package index that pip's own configuration names, else, as a Debian package, from the
-mirror that the machine's apt configuration names. No host is named here. Nothing happens when .venv is current.
+With a bundle ('pluto-image bundle') nothing is fetched: all wheels, pip's among them, come out of it by the hashes
+that this tree locks. Without one: where `venv` can install pip it does. Where it cannot (Debian and Ubuntu ship
+ensurepip apart), pip's wheel is fetched by hash: from the package index that pip's own configuration names, else, as
+a Debian package, from the mirror that the machine's apt configuration names. No host is named here. Nothing happens
+when .venv is current.
 """
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import tempfile
 import urllib.parse
 import urllib.request
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+WINDOWS = os.name == "nt"
 TIMEOUT = 60  # seconds for one request
 LARGEST = 16 * 1024 * 1024  # bytes of one download
+PIP = ["-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
+HINT = "name a package index in PIP_INDEX_URL or pip's configuration, then run 'make run' again"
 
 # pip's wheel as the index serves it.
 WHEEL = "pip-26.2.1-py3-none-any.whl"
@@ -47,20 +58,25 @@ DEBS = (
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in (["run"], ["dev"]):
-        say("usage: bootstrap.py run|dev")
-        return 2
     if sys.version_info < (3, 11):  # noqa: UP036 - the one file that an older Python may meet
         say(f"error: Python {sys.version.split()[0]} is too old, 3.11 or newer is needed")
         return 2
-    wanted = arguments[0]
-    if is_current(wanted):
+    parser = argparse.ArgumentParser(prog="bootstrap.py", description="Make .venv.")
+    parser.add_argument("wanted", choices=("run", "dev"), help="all that the commands need, or the tests' needs too")
+    parser.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from this file, without a network")
+    options = parser.parse_args(arguments)
+    if options.bundle is not None and options.wanted != "run":
+        parser.error("a bundle holds what 'run' needs, not what 'dev' needs")
+    if is_current(options.wanted):
         return 0
     try:
-        make(wanted)
+        if options.bundle is None:
+            make(options.wanted)
+        else:
+            make_from(options.bundle)
     except (OSError, subprocess.CalledProcessError, LookupError) as error:
         say(f"error: {error}")
-        say("hint: name a package index in PIP_INDEX_URL or pip's configuration, then run 'make run' again")
+        say(f"hint: {HINT if options.bundle is None else fit()}")
         return 6
     return 0
 
@@ -71,21 +87,87 @@ def is_current(wanted: str) -> bool:
 
 
 def make(wanted: str) -> None:
+    """Make .venv by what pip's configuration names. Raises OSError, CalledProcessError, LookupError."""
     say(f"setting up .venv for '{wanted}' (about half a minute, once)")
-    python = VENV / "bin/python"
-    if not python.exists():
+    prepare()
+    if wheel := pip_source(program("python")):
+        install_pip(wheel)
+    install(wanted, [])
+
+
+def make_from(bundle: Path) -> None:
+    """Make .venv for 'run' from a bundle alone. Raises the same, and SystemExit for a malformed bundle."""
+    say(f"setting up .venv for 'run' from {bundle}, without a network (about half a minute, once)")
+    with tempfile.TemporaryDirectory(prefix="pluto-wheels-") as name:
+        folder = Path(name)
+        lay_wheels(bundle, folder)
+        wheel = folder / WHEEL
+        if not wheel.is_file():
+            raise LookupError(f"{bundle} holds no {WHEEL}")
+        prepare()
+        install_pip(wheel)
+        install("run", ["--isolated", "--no-index", f"--find-links={folder}", "--only-binary=:all:"])
+
+
+def prepare() -> None:
+    """An interpreter in .venv, and no claim that what it needs is there."""
+    if not program("python").exists():
         shutil.rmtree(VENV, ignore_errors=True)
-        venv.EnvBuilder(symlinks=True, with_pip=False).create(VENV)
+        venv.EnvBuilder(symlinks=not WINDOWS, with_pip=False).create(VENV)
     for name in ("run", "dev"):
         stamp(name).unlink(missing_ok=True)
-    wheel = pip_source(python)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
-    environment = {**os.environ, **({"PYTHONPATH": str(wheel)} if wheel else {})}
-    locked = ROOT / f"requirements/{wanted}.txt"
-    subprocess.run([*pip, "install", "--require-hashes", "-r", str(locked)], check=True, env=environment)
-    project = ["install", "--no-deps", "--no-build-isolation", "--no-index", "-e", str(ROOT)]
-    subprocess.run([*pip, *project], check=True, env=environment)
+
+
+def install_pip(wheel: Path) -> None:
+    """pip installs itself into .venv out of its wheel, as ensurepip does it."""
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    argv = [*PIP, "install", "--isolated", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run([str(program("python")), *argv], check=True, env=environment)
+
+
+def install(wanted: str, options: list[str]) -> None:
+    """The locked requirements, then the project itself in place; the stamp last."""
+    pip = [str(program("python")), *PIP, "install"]
+    subprocess.run([*pip, *options, "--require-hashes", "-r", str(ROOT / f"requirements/{wanted}.txt")], check=True)
+    project = ["--no-deps", "--no-build-isolation", "--no-index", "-e", str(ROOT)]
+    subprocess.run([*pip, *options, *project], check=True)
     stamp(wanted).write_text(key(wanted))
+
+
+def lay_wheels(bundle: Path, folder: Path) -> None:
+    """Put the builder's wheels of a bundle into a folder by the names, sizes and hashes of requirements/wheels.json."""
+    names = {one["sha256"]: one["file"] for one in wheels_json()["wheels"]}
+    sys.dont_write_bytecode = True  # the tree stays as it was unpacked
+    sys.path[:0] = [str(ROOT / "image"), str(ROOT / "measure")]
+    from pluto_image.bundle import unpack  # the tree's own reader, which needs the standard library only
+    from pluto_image.store import Store
+    from pluto_measure.errors import PlutoError
+
+    store = Store(folder)
+    try:
+        found = unpack(bundle, store, set(names))
+    except PlutoError as error:
+        say(f"error: {error}")
+        raise SystemExit(error.exit_code) from error
+    for sha256 in found:
+        store.path(sha256).replace(folder / names[sha256])
+
+
+def wheels_json() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "requirements/wheels.json").read_text(encoding="utf-8"))
+    return found
+
+
+def fit() -> str:
+    """For whom a bundle of this tree is made."""
+    known, here = wheels_json(), f"this is Python {sys.version.split()[0]} on {sysconfig.get_platform()}"
+    pythons, platforms = (", ".join(known[name]) for name in ("pythons", "platforms"))
+    return f"take the bundle of this tree's release; it is for Python {pythons} on {platforms}, and {here}"
+
+
+def program(name: str) -> Path:
+    """A program of .venv."""
+    return VENV / (f"Scripts/{name}.exe" if WINDOWS else f"bin/{name}")
 
 
 def stamp(name: str) -> Path:
@@ -95,13 +177,13 @@ def stamp(name: str) -> Path:
 def key(name: str) -> str:
     """What .venv depends on: the interpreter, the place, the locked file and the project's own declaration."""
     parts = [sys.version, str(ROOT)]
-    parts += [(ROOT / path).read_text() for path in (f"requirements/{name}.txt", "pyproject.toml")]
+    parts += [(ROOT / path).read_text("utf-8") for path in (f"requirements/{name}.txt", "pyproject.toml")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def pip_source(python: Path) -> Path | None:
     """None where .venv has pip of its own now; else a verified wheel that runs by PYTHONPATH."""
-    if (VENV / "bin/pip").exists():
+    if program("pip").exists():
         return None
     if importlib.util.find_spec("ensurepip") and not os.environ.get("PLUTO_BOOTSTRAP_WITHOUT_ENSUREPIP"):
         done = subprocess.run([str(python), "-m", "ensurepip", "--default-pip"], check=False, capture_output=True)

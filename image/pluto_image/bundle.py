@@ -2,10 +2,12 @@
 
     lock.json                 the lock
     evidence/ID.InRelease     signed Release files
+    wheels.json               names of the builder's own wheels, if they are in the bundle
     sha256/ab/<hex>           every other file, by its content, sorted
 
-One header form (ustar), mode 0444, no owner, no time; a tar of the same lock has the same bytes everywhere. Reading
-takes regular files in sha256/ only, one pass, and every content is hashed before it reaches the store.
+One header form (ustar), mode 0444, no owner, no time; a tar of the same locks has the same bytes everywhere. Reading
+takes regular files in sha256/ only, one pass, and every content is hashed before it reaches the store. Format:
+docs/formats/bundle.md. requirements/bootstrap.py reads with this module, so it needs the standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import IO, Final
 
 from pluto_image.lockfile import Lock
 from pluto_image.store import Store
-from pluto_measure.errors import FormatError, SourceError
+from pluto_measure.errors import FormatError, SourceError, VerificationError
 
 _BLOCK: Final = 512
 _RECORD: Final = 20 * _BLOCK
@@ -28,16 +30,29 @@ _NAME: Final = re.compile(rb"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _LARGEST: Final = 2**32
 
 
-def write(path: Path, lock: Lock, evidence: Mapping[str, bytes], contents: Iterable[str], store: Store) -> int:
+def write(
+    path: Path,
+    lock: Lock,
+    evidence: Mapping[str, bytes],
+    contents: Iterable[str],
+    store: Store,
+    *,
+    wheels: bytes | None = None,
+) -> int:
     """Write the bundle; `contents` are the SHA-256 of what must be in it. Returns its size in bytes.
 
-    Raises SourceError if the store lacks a content or the disk is full; then `path` is as it was.
+    `wheels`: requirements/wheels.json, if the builder's wheels are among the contents. Raises SourceError if the store
+    lacks a content or the disk is full; then `path` is as it was.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
-                size = _write(file, lock, evidence, contents, store)
+                texts = {"lock.json": lock.to_text().encode()}
+                texts |= {f"evidence/{name}.InRelease": evidence[name] for name in sorted(evidence)}
+                if wheels is not None:
+                    texts["wheels.json"] = wheels
+                size = _write(file, texts, contents, store)
                 file.close()
                 Path(file.name).chmod(0o644)
                 Path(file.name).replace(path)
@@ -49,7 +64,10 @@ def write(path: Path, lock: Lock, evidence: Mapping[str, bytes], contents: Itera
 
 
 def unpack(path: Path, store: Store, wanted: set[str]) -> set[str]:
-    """Put the wanted contents of a bundle into the store; returns those found. Raises FormatError, SourceError."""
+    """Put the wanted contents of a bundle into the store; returns those found.
+
+    Raises FormatError, SourceError, and VerificationError for a content that is not what its name says.
+    """
     found: set[str] = set()
     try:
         with path.open("rb") as file:
@@ -62,7 +80,7 @@ def unpack(path: Path, store: Store, wanted: set[str]) -> set[str]:
                     continue
                 data = _content(file, size)
                 if hashlib.sha256(data).hexdigest() != sha256:
-                    raise FormatError("bundle", f"{sha256} has other content", offset=file.tell())
+                    raise VerificationError(f"bundle {path}: the content named {sha256} is another one")
                 store.put(data)
                 found.add(sha256)
     except OSError as error:
@@ -70,10 +88,8 @@ def unpack(path: Path, store: Store, wanted: set[str]) -> set[str]:
     return found
 
 
-def _write(file: IO[bytes], lock: Lock, evidence: Mapping[str, bytes], contents: Iterable[str], store: Store) -> int:
-    size = _member(file, "lock.json", lock.to_text().encode())
-    for name in sorted(evidence):
-        size += _member(file, f"evidence/{name}.InRelease", evidence[name])
+def _write(file: IO[bytes], texts: Mapping[str, bytes], contents: Iterable[str], store: Store) -> int:
+    size = sum(_member(file, name, data) for name, data in texts.items())
     for sha256 in sorted(set(contents)):
         data = store.get(sha256)
         if data is None:

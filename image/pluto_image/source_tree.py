@@ -20,8 +20,14 @@ from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.formats.strict_json import canonical
 
 MARKER: Final = "pyproject.toml"
-_FOLDERS: Final = ("image/pluto_image", "measure/pluto_measure", "notary/pluto_notary", "deploy/pluto_deploy")
-_FILES: Final = ("LICENSE", "README.md", MARKER)
+_FOLDERS: Final = (
+    "image/pluto_image",
+    "measure/pluto_measure",
+    "notary/pluto_notary",
+    "deploy/pluto_deploy",
+    "requirements",
+)
+_FILES: Final = ("LICENSE", "Makefile", "README.md", MARKER)
 _LARGEST_FILE: Final = 16 * 1024 * 1024
 
 

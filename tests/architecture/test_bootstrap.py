@@ -6,12 +6,19 @@ import hashlib
 import importlib.util
 import io
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from pluto_image import bundle
+from pluto_image.lockfile import Lock
+from pluto_image.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,6 +131,114 @@ def test_changed_requirements_make_it_anew(bootstrap: ModuleType, monkeypatch: p
     monkeypatch.setattr(bootstrap, "make", made.append)
     assert bootstrap.main(["run"]) == 0
     assert made == ["run"]
+
+
+class TestBundle:
+    """`--bundle`: what is refused, and with which exit code. That it works: tests/image/test_builder_wheels.py."""
+
+    @pytest.fixture(autouse=True)
+    def own_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+
+    @staticmethod
+    def bundle(path: Path, contents: list[bytes]) -> Path:
+        store = Store(path.parent / "store")
+        names = [store.put(data) for data in contents]
+        bundle.write(path, Lock(1, "ab" * 32, (), (), (), (), ()), {}, names, store)
+        return path
+
+    def test_one_without_the_wheels_is_refused_with_those_it_should_be_for(
+        self, bootstrap: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = self.bundle(tmp_path / "in.tar", [b"a package"])
+        assert bootstrap.main(["run", "--bundle", str(path)]) == 6
+        said = capsys.readouterr().err
+        assert f"{path} holds no {bootstrap.WHEEL}" in said
+        assert "it is for Python 3.11, 3.12, 3.13, 3.14 on linux-aarch64, linux-x86_64" in said
+        assert not (tmp_path / "bin").exists()
+
+    def test_wheels_are_laid_by_the_names_of_this_tree(
+        self, bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = {"wheels": [{"file": "a-1-py3-none-any.whl", "sha256": hashlib.sha256(b"a").hexdigest()}]}
+        monkeypatch.setattr(bootstrap, "wheels_json", lambda: known)
+        (tmp_path / "wheels").mkdir()
+        bootstrap.lay_wheels(self.bundle(tmp_path / "in.tar", [b"a", b"b"]), tmp_path / "wheels")
+        assert [(one.name, one.read_bytes()) for one in (tmp_path / "wheels").glob("*.whl")] == [
+            ("a-1-py3-none-any.whl", b"a")
+        ]
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            (lambda data: data[:700], 3),
+            (lambda data: b"x" * 10240, 3),
+            (lambda data: data.replace(b"pip's wheel", b"an attack!!"), 4),
+        ],
+    )
+    def test_a_wrong_one_is_refused_before_anything_is_made(
+        self,
+        change: Callable[[bytes], bytes],
+        code: int,
+        bootstrap: ModuleType,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        known = {"wheels": [{"file": bootstrap.WHEEL, "sha256": hashlib.sha256(b"pip's wheel").hexdigest()}]}
+        monkeypatch.setattr(bootstrap, "wheels_json", lambda: known)
+        monkeypatch.setattr(bootstrap, "prepare", lambda: pytest.fail("made .venv"))
+        path = self.bundle(tmp_path / "in.tar", [b"pip's wheel"])
+        path.write_bytes(change(path.read_bytes()))
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap.main(["run", "--bundle", str(path)])
+        assert stopped.value.code == code
+
+    @pytest.mark.parametrize("words", [["dev", "--bundle", "x"], ["run", "--bundle"], ["all"], []])
+    def test_mistakes_are_usage_errors(self, bootstrap: ModuleType, words: list[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap.main(words)
+        assert stopped.value.code == 2
+
+    def test_one_that_does_not_exist_is_named(
+        self, bootstrap: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            bootstrap.main(["run", "--bundle", str(tmp_path / "nowhere.tar")])
+        assert stopped.value.code == 6
+        assert "nowhere.tar" in capsys.readouterr().err
+
+    def test_its_reader_needs_the_standard_library_only(self) -> None:
+        code = (
+            "import sys; sys.path[:0] = sys.argv[1:]; import pluto_image.bundle, pluto_image.store\n"
+            "print(*{name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+        )
+        argv = [sys.executable, "-I", "-S", "-B", "-c", code, str(ROOT / "image"), str(ROOT / "measure")]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert set(done.stdout.split()) <= {"pluto_image", "pluto_measure", "__main__"}
+
+    def test_programs_lie_elsewhere_on_windows(self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert bootstrap.program("python") == bootstrap.VENV / "bin/python"
+        monkeypatch.setattr(bootstrap, "WINDOWS", True)
+        assert bootstrap.program("python") == bootstrap.VENV / "Scripts/python.exe"
+
+
+def test_pip_out_of_a_wheel_stays_in_the_environment(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[tuple[str, str]] = []
+
+    def run(argv: list[str], *, check: bool, env: dict[str, str] | None = None) -> None:
+        assert check
+        started.append((argv[-1], (env or {}).get("PYTHONPATH", "")))
+
+    monkeypatch.setattr(bootstrap, "prepare", lambda: None)
+    monkeypatch.setattr(bootstrap, "pip_source", lambda _: tmp_path / "pip.whl")
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    bootstrap.make("run")
+    wheel = str(tmp_path / "pip.whl")
+    assert started == [(wheel, wheel), (str(ROOT / "requirements/run.txt"), ""), (str(ROOT), "")]
+    assert bootstrap.is_current("run")
 
 
 def test_every_requirement_has_a_hash_and_no_index_is_named() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pluto_image import bundle
 from pluto_image.lockfile import Lock
 from pluto_image.store import Store
-from pluto_measure.errors import FormatError, SourceError
+from pluto_measure.errors import FormatError, SourceError, VerificationError
 
 LOCK = Lock(1, "ab" * 32, (), (), (), (), ())
 CONTENTS = [b"", b"x", b"y" * 511, b"z" * 512, b"w" * 70_000]
@@ -71,6 +71,19 @@ def test_tar_programs_read_it(written: Path) -> None:
         assert content.read() == LOCK.to_text().encode()
 
 
+def test_names_of_wheels_stand_before_the_contents_and_change_nothing_else(written: Path, tmp_path: Path) -> None:
+    bundle.write(
+        tmp_path / "more.tar", LOCK, {"main": b"signed"}, NAMES, store(tmp_path / "s"), wheels=b'{"version": 1}'
+    )
+    with tarfile.open(tmp_path / "more.tar") as more, tarfile.open(written) as less:
+        names, before = more.getnames(), less.getnames()
+        member = more.extractfile("wheels.json")
+        assert member is not None
+        assert member.read() == b'{"version": 1}'
+    assert names == [*before[:2], "wheels.json", *before[2:]]
+    assert bundle.unpack(tmp_path / "more.tar", Store(tmp_path / "fresh"), set(NAMES)) == set(NAMES)
+
+
 def test_a_content_that_the_store_lacks_leaves_the_old_bundle_alone(written: Path, tmp_path: Path) -> None:
     before = written.read_bytes()
     with pytest.raises(SourceError, match="not in the store"):
@@ -82,7 +95,7 @@ def test_a_content_that_the_store_lacks_leaves_the_old_bundle_alone(written: Pat
 def test_changed_content_is_refused(written: Path, tmp_path: Path) -> None:
     written.write_bytes(written.read_bytes().replace(b"y" * 511, b"y" * 510 + b"Y"))
     fresh = Store(tmp_path / "fresh")
-    with pytest.raises(FormatError, match="has other content"):
+    with pytest.raises(VerificationError, match="is another one"):
         bundle.unpack(written, fresh, set(NAMES))
     assert not fresh.has(NAMES[2])
 

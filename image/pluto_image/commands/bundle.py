@@ -1,4 +1,4 @@
-"""pluto-image bundle: all inputs of an image in one file, from which it can be built without a network."""
+"""pluto-image bundle: all inputs of an image and the builder's own in one file, for a build without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """
 Write one deterministic tar with every input that DIR/lock.json names: packages of the image and of the tools tree,
 wheels, derived inputs, package indexes and signed Release files. 'pluto-image build --offline --bundle FILE' needs
-nothing else.
+nothing else. The builder's own wheels for all Pythons and platforms of requirements/wheels.json are in it, too: in an
+unpacked source.tar, 'python3 requirements/bootstrap.py run --bundle FILE' installs the builder.
 """
 
 
@@ -36,7 +37,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> Result:
     """Fetch what is missing, then write."""
-    from pluto_image import bundle, fetch
+    from pluto_image import builder_wheels, bundle, fetch
     from pluto_image import definition as definitions
     from pluto_image.archive_state import index_files
 
@@ -47,10 +48,23 @@ def run(arguments: argparse.Namespace) -> Result:
     inputs.fetch_all(lock, store, sources, offline=arguments.offline, progress=progress.reporter())
     fetch.ensure(index_files(lock), store, sources, offline=arguments.offline)
     _provide_derived(definition, lock, store, sources, arguments.offline)
+    builder = builder_wheels.bring(
+        arguments.folder, store, sources, offline=arguments.offline, progress=progress.reporter()
+    )
+    wheels = () if builder is None else builder.wheels
     evidence = inputs.read_evidence(arguments.folder, lock)
-    size = bundle.write(arguments.out, lock, evidence, (one.sha256 for one in files), store)
-    document: dict[str, object] = {"bundle": str(arguments.out), "files": len(files), "size": size, "lock": lock.digest}
-    return Result(document, f"{arguments.out}: {counted(len(files), 'input')}, {size} bytes\n")
+    contents = [one.sha256 for one in (*files, *wheels)]
+    names = None if builder is None else builder.text
+    size = bundle.write(arguments.out, lock, evidence, contents, store, wheels=names)
+    document: dict[str, object] = {
+        "bundle": str(arguments.out),
+        "files": len(files),
+        "wheels": len(wheels),
+        "size": size,
+        "lock": lock.digest,
+    }
+    text = f"{arguments.out}: {counted(len(files), 'input')}, {counted(len(wheels), 'wheel')} of the builder"
+    return Result(document, f"{text}, {size} bytes\n")
 
 
 def _provide_derived(definition: Definition, lock: Lock, store: Store, sources: Sources, offline: bool) -> None:

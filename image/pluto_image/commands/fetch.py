@@ -23,6 +23,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--relock", type=Path, metavar="FOLDER", help="where to put a new lock if locked files are gone"
     )
+    parser.add_argument(
+        "--builder", action="store_true", help="the builder's own wheels too, which a bundle carries (docs/formats)"
+    )
     inputs.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
@@ -30,21 +33,24 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> Result:
     """Fetch, and relock if allowed and needed."""
+    from pluto_image import builder_wheels
     from pluto_image import definition as definitions
 
     definition = definitions.load(arguments.folder)
-    store = inputs.store_from(arguments)
+    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
     now = datetime.now(UTC)
     store.sweep(now.timestamp())
     found = inputs.relock_if_vanished(
         arguments.folder,
         store,
-        inputs.sources_from(arguments, definition),
+        sources,
         into=arguments.relock,
         at=now,
         offline=arguments.offline,
         progress=progress.reporter(),
     )
+    if arguments.builder:
+        builder_wheels.bring(arguments.folder, store, sources, offline=arguments.offline, progress=progress.reporter())
     files = inputs.all_inputs(found.lock)
     document: dict[str, object] = {
         "lock": str(found.lock_path),
