@@ -100,6 +100,9 @@ requirements: .venv/.dev
 		--python-version 3.11 --extra image --extra notary --group build pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 --extra all --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --extra image --extra notary --extra publish --group build \
+		--constraint requirements/dev.txt pyproject.toml -o requirements/publish.txt
 	$(BIN)/python -m requirements.lock_wheels
 
 clean:

@@ -24,6 +24,8 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "go": ("go.mod", "go.sum", "main.go", "verdicts.go"),
     "rust": ("Cargo.toml", "crates.lock", "mosaik.sha256", "src/main.rs"),
     "python": ("requirements.txt",),
+    "go-actionlint": ("go.mod", "go.sum", "main.go"),
+    "zizmor": ("requirements.txt",),
 }
 
 

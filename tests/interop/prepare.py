@@ -1,6 +1,6 @@
-"""Prepare the peers of the measurer: other people's programs that compute the same from the same bytes.
+"""Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
-    python tests/interop/prepare.py [go] [rust] [python]
+    python tests/interop/prepare.py [go] [rust] [python] [go-actionlint] [zizmor]
 
 Everything is pinned: go.sum, crates.lock, mosaik.sha256, requirements.txt with hashes. What comes out lies in
 build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine is left out
@@ -31,10 +31,14 @@ class AbsentError(Exception):
     """This machine has no such tool chain."""
 
 
-def go() -> None:
+def go(folder: str = "go", out: str = "peer-go") -> None:
     environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
     program = tool("go", Path("/usr/local/go/bin/go"))
-    run([program, "build", "-o", BUILD / "bin/peer-go", "."], HERE / "go", environment)
+    run([program, "build", "-o", BUILD / "bin" / out, "."], HERE / folder, environment)
+
+
+def actionlint() -> None:
+    go("go-actionlint", "actionlint")
 
 
 def rust() -> None:
@@ -52,18 +56,24 @@ def rust() -> None:
     shutil.rmtree(tree)
 
 
-def python() -> None:
-    folder = BUILD / "python"
+def python(name: str = "python") -> None:
+    folder = BUILD / name
     shutil.rmtree(folder, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "install"]
     how = ["--no-deps", "--no-compile", "--require-hashes", "--only-binary", ":all:"]
     # Where venv could not install pip, requirements/bootstrap.py left its wheel.
     wheels = [] if importlib.util.find_spec("pip") else sorted(Path(sys.prefix).glob("pip-*.whl"))
     environment = {"PYTHONPATH": str(wheels[0])} if wheels else {}
-    run([*pip, *how, "--target", folder, "-r", HERE / "python/requirements.txt"], HERE, environment)
+    run([*pip, *how, "--target", folder, "-r", HERE / name / "requirements.txt"], HERE, environment)
 
 
-PEERS: Mapping[str, Callable[[], None]] = {"go": go, "rust": rust, "python": python}
+def zizmor() -> None:
+    python("zizmor")
+
+
+PEERS: Mapping[str, Callable[[], None]] = {
+    "go": go, "rust": rust, "python": python, "go-actionlint": actionlint, "zizmor": zizmor,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> int:

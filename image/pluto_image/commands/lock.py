@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pluto_image import definition as definitions
 from pluto_image import inputs, progress
-from pluto_image.lockfile import Lock
+from pluto_image.errors import UnavailableError
+from pluto_image.lockfile import Lock, Package
 from pluto_measure.command import Result, counted
+from pluto_measure.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition
+    from pluto_image.fetch import Sources
     from pluto_image.lock import Locked
+    from pluto_image.store import Store
 
 _DESCRIPTION = """
 Resolve the packages that DIR/image.toml names against the signed Debian archives, fetch them, and write
 DIR/lock.json with the hash of every one and DIR/evidence with the signed Release files. Where a lock exists that
-fits the definition, it is checked instead: signature, index, every package. --update takes the newest versions.
+fits the definition, it is checked instead: signature, index, every package. --update takes the newest versions; where
+there are none, the lock stays as it is, so that no image changes for the date of an index alone.
 """
 
 
@@ -34,6 +42,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         default=[],
         metavar="NAME",
         help="package whose changed maintainer scripts you have read; 'all' for every one; repeatable",
+    )
+    parser.add_argument(
+        "--difference", type=Path, metavar="FILE", help="write what changed, scripts too, as Markdown for its review"
     )
     inputs.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -55,10 +66,11 @@ def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) ->
     from pluto_image import lock as locks
     from pluto_image.archive_state import index_files
 
-    store = inputs.store_from(arguments)
+    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
     evidence = inputs.read_evidence(arguments.folder, lock)
-    fetch.ensure(index_files(lock), store, inputs.sources_from(arguments, definition), offline=arguments.offline)
+    fetch.ensure(index_files(lock), store, sources, offline=arguments.offline)
     count = locks.check_evidence(definition, lock, arguments.folder / definitions.KEYS, evidence, store)
+    _write_difference(arguments.difference, lock, lock, (), store, sources)
     proven = counted(count, "package")
     text = f"{arguments.folder / definitions.LOCK}: {proven} proven by signed release files, nothing changed\n"
     return Result({"lock": lock.digest, "changed": False, "proven": count}, text)
@@ -67,21 +79,66 @@ def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) ->
 def _make(arguments: argparse.Namespace, definition: Definition, old: Lock | None) -> Result:
     from pluto_image import lock as locks
 
-    store = inputs.store_from(arguments)
+    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
     made = locks.make(
         definition,
         arguments.folder / definitions.KEYS,
         store,
-        inputs.sources_from(arguments, definition),
+        sources,
         at=datetime.now(UTC),
         old=old,
         update=arguments.update,
         acknowledged=arguments.acknowledge,
         progress=progress.reporter(),
     )
-    inputs.write_evidence(arguments.folder, made.evidence.items())
-    inputs.write_lock(arguments.folder, made.lock)
+    if old is not None and _nothing_new(arguments.folder, old, made.lock):
+        made = replace(made, lock=old)
+    else:
+        inputs.write_evidence(arguments.folder, made.evidence.items())
+        inputs.write_lock(arguments.folder, made.lock)
+    _write_difference(arguments.difference, old, made.lock, made.script_changes, store, sources)
     return _report(arguments.folder / definitions.LOCK, made, old)
+
+
+def _nothing_new(folder: Path, old: Lock, new: Lock) -> bool:
+    """Whether the indexes are newer at most, and the old lock still has the evidence that proves it."""
+    try:
+        inputs.read_evidence(folder, old)
+    except (UsageError, FormatError):
+        return False
+    return replace(new, archives=old.archives) == old
+
+
+def _write_difference(
+    path: Path | None,
+    old: Lock | None,
+    new: Lock,
+    changes: Sequence[tuple[str, str]],
+    store: Store,
+    sources: Sources,
+) -> None:
+    if path is None:
+        return
+    from pluto_image import lock_difference
+    from pluto_measure.commands import files
+
+    before, after = (_scripts(lock.image if lock else (), changes, store, sources) for lock in (old, new))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, lock_difference.markdown(old, new, before, after))
+
+
+def _scripts(
+    packages: Sequence[Package], changes: Iterable[tuple[str, str]], store: Store, sources: Sources
+) -> dict[tuple[str, str], bytes]:
+    """The text of each changed script that these packages have, as far as the packages can still be had."""
+    from pluto_image import deb, fetch
+
+    changed = {name for name, _ in changes}
+    wanted = [one for one in packages if one.name in changed]
+    with contextlib.suppress(UnavailableError):  # mirrors drop old versions: the new text is then shown alone
+        fetch.ensure(wanted, store, sources)
+    found = {one.name: deb.read(data).scripts for one in wanted if (data := store.get(one.sha256)) is not None}
+    return {(name, kind): found[name][kind] for name, kind in changes if kind in found.get(name, {})}
 
 
 def _report(path: Path, made: Locked, old: Lock | None) -> Result:

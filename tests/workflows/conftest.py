@@ -1,0 +1,93 @@
+"""The life of a project, played once for all tests: locked, checked, released, verified, updated."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pluto_image import cli
+from workflows.project import Project, project
+from workflows.runner import Done, Event, Runner
+
+MAIN, TAG = "refs/heads/main", "refs/tags/v1"
+TRUST = """
+version = 1
+k = 1
+[[organisations]]
+name = "us"
+identities = []
+keys = ['''
+{key}''']
+"""
+
+
+@dataclass
+class Story:
+    """`jobs`: what became of each run's jobs, by what happened in the story."""
+
+    project: Project
+    runner: Runner
+    jobs: dict[str, dict[str, Done]] = field(default_factory=dict)
+
+    def play(self, title: str, workflow: str, event: Event, **only: list[str]) -> dict[str, Done]:
+        self.runner.only = only
+        self.jobs[title] = self.runner.run(workflow, event)
+        return self.jobs[title]
+
+
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A locked and committed project whose releases a key of ours signs; nothing ran yet."""
+    folder = tmp_path_factory.mktemp("workflows")
+    key = folder / "key.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+    key.chmod(0o600)
+    public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, text=True, check=True)
+    with project(folder / "project") as made:
+        (made.work / ".github/trust.toml").write_text(TRUST.format(key=public.stdout))
+        words = ["lock", str(made.definition), "--store", str(folder / "store"), "--mirror", made.mirror.url]
+        assert cli.main(words) == 0
+        made.commit("the beginning")
+        (folder / "hub").mkdir()
+        yield Story(made, Runner(made, folder / "hub", key, variables={"DEBIAN_MIRROR": made.mirror.url}))
+
+
+@pytest.fixture(scope="session")
+def story(begun: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """The whole life. Every command of every workflow that can run here ran in it."""
+    weekly, main = Event("schedule", MAIN), Event("push", MAIN)
+    begun.play("inputs are kept nowhere", "check.yml", main, os=[])
+    begun.play("nothing new, inputs are kept", "update-lock.yml", weekly)
+    begun.play("nothing new, nothing to do", "update-lock.yml", weekly)
+    begun.play("a change", "check.yml", main, os=["ubuntu-24.04", "windows-2025"], python=["3.11"])
+    begun.project.tag("v1")
+    begun.play("a release", "release.yml", Event("push", TAG), os=["macos-15"])
+    begun.play("the release again", "release.yml", Event("push", TAG), os=["macos-15"])
+    begun.play("a week later", "verify-release.yml", weekly, os=["windows-2025"])
+    with changed_archive(begun.runner.folder / "hub/assets/v1/release.tar.gz", tmp_path_factory.mktemp("changed")):
+        begun.play("somebody changed it", "verify-release.yml", Event("repository_dispatch", MAIN), os=["macos-15"])
+    begun.project.upgrade("init", "257.2", {"postinst": b"#!/bin/sh\nexit 0\n"})
+    begun.play("a newer package", "update-lock.yml", weekly)
+    begun.project.upgrade("init", "257.3", {"postinst": b"#!/bin/sh\nexit 1\n"})
+    begun.play("a still newer one", "update-lock.yml", weekly)
+    return begun
+
+
+@contextmanager
+def changed_archive(path: Path, folder: Path) -> Iterator[None]:
+    """Inside the block, the archive holds another SBOM than was signed."""
+    kept = path.read_bytes()
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+    (folder / "release/sbom.spdx.json").write_bytes(b"{}")
+    subprocess.run(["tar", "-cSzf", path, "-C", folder, "release"], check=True)
+    try:
+        yield
+    finally:
+        path.write_bytes(kept)
