@@ -96,7 +96,7 @@ def virtual_size(path: Path) -> int:
 
 @pytest.mark.parametrize("mib", SIZES)
 def test_qemu_reads_the_size_of_any_vhd(mib: int, tmp_path: Path) -> None:
-    """Of a creator that it does not know, it takes the size that the geometry has, which is mostly less."""
+    """Before version 10, of a creator that it does not know, it takes the size that the geometry has, mostly less."""
     program("qemu-img")
     path, size = tmp_path / "disk.vhd", mib << 20
     write_sparse(path, vhd.fixed(size, []), size + vhd.SIZE)
@@ -106,7 +106,8 @@ def test_qemu_reads_the_size_of_any_vhd(mib: int, tmp_path: Path) -> None:
     other[64:68] = (~sum(other) & 0xFFFF_FFFF).to_bytes(4, "big")
     write_sparse(path, [(size, bytes(other))], size + vhd.SIZE)
     cylinders, heads, sectors = vhd.geometry(size)
-    assert virtual_size(path) == cylinders * heads * sectors * 512 <= size
+    version = int(qemu_img("--version").split()[2].partition(".")[0])
+    assert virtual_size(path) == (cylinders * heads * sectors * 512 if version < 10 else size)
 
 
 @pytest.mark.parametrize("mib", SIZES)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
 from typing import Final
 
 from pluto_measure.errors import FormatError
@@ -19,6 +21,7 @@ from pluto_measure.errors import FormatError
 _HEADER: Final = b"\x1f\x8b\x08\0" + bytes(4) + b"\0\xff"
 _STORED: Final = 65535  # bytes that one stored block holds at most
 _BLOCK: Final = 4096  # zeros are looked for in blocks of this size, counted from the file's beginning
+_BLANK: Final = bytes(_BLOCK)
 _MATCH: Final = 258  # the longest match
 _EMPTY: Final = b"\0\0\xff\xff"  # length and its complement of an empty stored block
 _LAST: Final = b"\1" + _EMPTY
@@ -28,7 +31,7 @@ _POLYNOMIAL: Final = 0xEDB88320  # CRC-32, reflected: the highest bit is x^0
 def gzip(size: int, chunks: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     """A gzip member of a file of `size` bytes, given as (offset, bytes) in ascending order and zero elsewhere.
 
-    FormatError where chunks overlap or reach beyond the end.
+    How the file is cut into chunks does not show. FormatError where chunks overlap or reach beyond the end.
     """
     yield _HEADER
     checksum = 0
@@ -48,39 +51,49 @@ def crc_of_zeros(checksum: int, count: int) -> int:
 
 
 def _pieces(size: int, chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
-    """Data and the number of zeros after it, over and over. Short runs of zeros stay data."""
-    pending, at = bytearray(), 0
-    for offset, chunk in (*chunks, (size, b"")):
-        if offset < at or offset + len(chunk) > size:
+    """Data and the number of zeros after it, over and over."""
+    data, zeros = bytearray(), 0
+    for content, blank in _stretches(size, chunks):
+        if content and zeros:
+            yield bytes(data), zeros
+            data, zeros = bytearray(), 0
+        data += content
+        zeros += blank
+    yield bytes(data), zeros
+
+
+def _stretches(size: int, chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes | bytearray, int]]:
+    """Data, or a number of zeros. A block is either, as a whole, so short runs of zeros stay data."""
+    at = 0
+    for begin, held in _whole_blocks(size, chunks):
+        yield b"", begin - at
+        blocks = range(0, len(held), _BLOCK)
+        for blank, group in groupby(blocks, partial(_is_blank, held)):
+            starts = list(group)
+            first, end = starts[0], min(starts[-1] + _BLOCK, len(held))
+            yield (b"", end - first) if blank else (held[first:end], 0)
+        at = begin + len(held)
+    yield b"", size - at
+
+
+def _is_blank(held: bytearray, at: int) -> bool:
+    return _BLANK.startswith(held[at : at + _BLOCK])
+
+
+def _whole_blocks(size: int, chunks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytearray]]:
+    """(offset, bytes) of all blocks that a chunk touches, each in one piece; the file's last block may be shorter."""
+    begin, held = 0, bytearray()
+    for offset, chunk in chunks:
+        gap = offset - begin - len(held)
+        if gap < 0 or offset + len(chunk) > size:
             raise FormatError("sparse file", "its chunks overlap or reach beyond its end", offset=offset)
-        gap = offset - at
-        if gap < _BLOCK:
-            pending += bytes(gap)
+        if gap >= _BLOCK:
+            yield begin, held + bytes(-len(held) % _BLOCK)
+            begin, held = offset - offset % _BLOCK, bytearray(offset % _BLOCK)
         else:
-            yield bytes(pending), gap
-            pending.clear()
-        for data, zeros in _split(offset, chunk):
-            pending += data
-            if zeros:
-                yield bytes(pending), zeros
-                pending.clear()
-        at = offset + len(chunk)
-    if pending:
-        yield bytes(pending), 0
-
-
-def _split(offset: int, chunk: bytes) -> Iterator[tuple[bytes, int]]:
-    """A chunk's data and its runs of whole zero blocks."""
-    begin = run = 0
-    for at in (*range(-offset % _BLOCK, len(chunk), _BLOCK), len(chunk)):
-        block = chunk[at : at + _BLOCK]
-        if len(block) == _BLOCK and not any(block):
-            run += _BLOCK
-            continue
-        if run:
-            yield chunk[begin : at - run], run
-            begin, run = at, 0
-    yield chunk[begin:], 0
+            held += bytes(gap)
+        held += chunk
+    yield begin, held + bytes(min(-len(held) % _BLOCK, size - begin - len(held)))
 
 
 def _stored(data: bytes) -> Iterator[bytes]:

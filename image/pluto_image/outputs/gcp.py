@@ -20,7 +20,10 @@ _LARGEST_OCTAL: Final = 8**11
 
 
 def archive(size: int, chunks: Iterable[tuple[int, bytes]], epoch: int) -> Iterator[bytes]:
-    """The archive of a disk of `size` bytes given as (offset, bytes). `epoch`: its time, in seconds since 1970."""
+    """The archive of a disk of `size` bytes given as (offset, bytes). `epoch`: its time, in seconds since 1970.
+
+    FormatError for a size that is no whole number of GiB, and for chunks that are no such disk.
+    """
     if size <= 0 or size % _GIB:
         raise FormatError("Google's archive", f"a disk of {size} bytes is no whole number of GiB")
     total = _BLOCK + size + 2 * _BLOCK
@@ -29,6 +32,8 @@ def archive(size: int, chunks: Iterable[tuple[int, bytes]], epoch: int) -> Itera
     def moved() -> Iterator[tuple[int, bytes]]:
         yield 0, header(size, epoch)
         for offset, data in chunks:
+            if offset + len(data) > size:
+                raise FormatError("Google's archive", "a chunk reaches beyond the disk", offset=offset)
             yield _BLOCK + offset, data
 
     yield from gzip(total, moved())

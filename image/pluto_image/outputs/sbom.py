@@ -1,83 +1,118 @@
 """sbom.spdx.json: what the image is made of, for scanners. Pure and deterministic.
 
-Specification: SPDX 2.3 (JSON); package URLs: purl specification, type "deb". Licences are NOASSERTION: packages say
-theirs in words that nobody here has read for them. Paths and hashes of single files are in files.json.
+Specification: SPDX 2.3 (JSON); package URLs: ECMA-427, types "deb" and "pypi". Licences are NOASSERTION but for the
+project's own: packages say theirs in words that nobody here has read for them. Paths and hashes of single files are in
+files.json. Format: docs/formats/sbom.md.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from pluto_image.definition import Definition
 from pluto_image.lockfile import Lock, Package, Wheel
-from pluto_image.outputs.sources import shipped
+from pluto_image.outputs import sources
+from pluto_image.recipe import tables
 from pluto_measure.launch import Launch
 
+_DOCUMENT: Final = "SPDXRef-DOCUMENT"
 _IMAGE: Final = "SPDXRef-image"
+_OWN: Final = "SPDXRef-own"
 _NAMESPACE: Final = "https://pluto-tee.org/spdx"
+_DEBIAN: Final = "Organization: Debian"
 _NO: Final = "NOASSERTION"
 _ODD: Final = re.compile(r"[^A-Za-z0-9.-]")
+_FIRMWARE: Final = {
+    "primaryPackagePurpose": "FIRMWARE",
+    "comment": "not in the image: one file of it is firmware.fd, for machines that bring no firmware",
+}
 
 
 def document(definition: Definition, lock: Lock, launch: Launch) -> dict[str, Any]:
     """The SPDX document of one build."""
-    binaries = shipped(definition, lock)
     suites = {one.id: one.suite for one in lock.archives}
-    packages = [_image(definition, launch)]
-    packages += [_binary(one, suites[one.archive]) for one in binaries]
-    packages += [_source(one, suites[one.archive]) for one in _first_of_each_source(binaries)]
-    packages += [_wheel(one) for one in lock.wheels]
-    relations = [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _IMAGE)]
-    relations += [_relation(_IMAGE, "CONTAINS", _id("deb", one.name)) for one in binaries]
-    relations += [
-        _relation(_id("deb", one.name), "GENERATED_FROM", _id("src", one.source, one.source_version))
-        for one in binaries
+    inside = {_id("deb", one.name): one for one in lock.image}
+    beside = {_id("firmware", one.name): one for one in sources.firmware(definition, lock)}
+    wheels = {_id("wheel", one.name): one for one in lock.wheels}
+    binaries = inside | beside
+    packages = [
+        _image(definition, launch),
+        _own(definition, launch),
+        *(_binary(key, one, suites[one.archive]) for key, one in inside.items()),
+        *(_binary(key, one, suites[one.archive]) | _FIRMWARE for key, one in beside.items()),
+        *(_source(one, suites[made[0].archive]) for one, made in sources.by_source(binaries.values())),
+        *(_wheel(key, one) for key, one in wheels.items()),
     ]
-    relations += [_relation(_IMAGE, "CONTAINS", _id("wheel", one.name)) for one in lock.wheels]
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
+        "SPDXID": _DOCUMENT,
         "name": f"{definition.name}-{definition.version}-{launch.flavour}",
-        "documentNamespace": f"{_NAMESPACE}/{definition.name}/{launch.build_id}",
+        "documentNamespace": f"{_NAMESPACE}/{definition.name}/{launch.build_id}/{launch.flavour}",
         "creationInfo": {"created": _time(definition.epoch), "creators": ["Tool: pluto-image"]},
         "packages": packages,
-        "relationships": relations,
+        "relationships": _relations([*inside, *wheels, _OWN], beside, binaries),
     }
 
 
+def _relations(inside: Iterable[str], beside: Iterable[str], binaries: Mapping[str, Package]) -> list[dict[str, str]]:
+    triples = [(_DOCUMENT, "DESCRIBES", _IMAGE)]
+    triples += [(_IMAGE, "CONTAINS", key) for key in inside]
+    triples += [(key, "RUNTIME_DEPENDENCY_OF", _IMAGE) for key in beside]
+    triples += [
+        (key, "GENERATED_FROM", _id("src", *source))
+        for key, one in binaries.items()
+        for source in sources.sources_of(one)
+    ]
+    names = ("spdxElementId", "relationshipType", "relatedSpdxElement")
+    return [dict(zip(names, triple, strict=True)) for triple in triples]
+
+
 def _image(definition: Definition, launch: Launch) -> dict[str, Any]:
-    found = _package(_IMAGE, definition.name, definition.version, "Organization: Pluto TEE VM", "OPERATING-SYSTEM")
+    said = tables.parse(definition.recipe).files.os_release
+    vendor = said.get("VENDOR_NAME", said.get("NAME"))
+    found = _package(_IMAGE, definition.name, definition.version, f"Organization: {vendor}" if vendor else _NO)
+    found["primaryPackagePurpose"] = "OPERATING-SYSTEM"
     if launch.uki_digests is not None:
         found["packageFileName"] = "pluto.efi"
-        found["checksums"] = [_sha256(launch.uki_digests.sha256.hex())]
-    return found | {"licenseDeclared": _NO, "comment": f"build {launch.build_id}, flavour {launch.flavour}"}
+        found["checksums"] = [_checksum("SHA256", launch.uki_digests.sha256.hex())]
+    words = "of each package it has the files that files.json lists, and no other"
+    return found | {"comment": f"build {launch.build_id}, flavour {launch.flavour}; {words}"}
 
 
-def _binary(one: Package, suite: str) -> dict[str, Any]:
-    found = _package(_id("deb", one.name), one.name, one.version, "Organization: Debian", "LIBRARY")
+def _own(definition: Definition, launch: Launch) -> dict[str, Any]:
+    """The project's own files, which source.tar holds."""
+    found = _package(_OWN, "pluto-tee", definition.version, "Organization: Pluto TEE VM")
+    licence = dict.fromkeys(("licenseConcluded", "licenseDeclared"), sources.LICENCE)
+    return found | licence | {"packageFileName": "source.tar", "sourceInfo": f"source.tar of build {launch.build_id}"}
+
+
+def _binary(key: str, one: Package, suite: str) -> dict[str, Any]:
+    found = _package(key, one.name, one.version, _DEBIAN)
     found["packageFileName"] = one.path.rpartition("/")[2]
-    found["checksums"] = [_sha256(one.sha256), {"algorithm": "SHA1", "checksumValue": one.sha1}]
-    found["sourceInfo"] = f"built from {one.source} {one.source_version}"
-    return found | {"externalRefs": [_purl(one.name, one.version, one.architecture, suite)]}
+    found["checksums"] = [_checksum("SHA256", one.sha256), _checksum("SHA1", one.sha1)]
+    found["sourceInfo"] = " and ".join(f"{name} {version}" for name, version in sources.sources_of(one))
+    return found | {"externalRefs": [_debian(one.name, one.version, one.architecture, suite)]}
 
 
-def _source(one: Package, suite: str) -> dict[str, Any]:
-    name, version = one.source, one.source_version
-    found = _package(_id("src", name, version), name, version, "Organization: Debian", "SOURCE")
-    return found | {"externalRefs": [_purl(name, version, "source", suite)]}
+def _source(source: tuple[str, str], suite: str) -> dict[str, Any]:
+    found = _package(_id("src", *source), *source, _DEBIAN)
+    found["primaryPackagePurpose"] = "SOURCE"
+    return found | {"externalRefs": [_debian(*source, "source", suite)]}
 
 
-def _wheel(one: Wheel) -> dict[str, Any]:
-    found = _package(_id("wheel", one.name), one.name, one.version, _NO, "LIBRARY")
-    found |= {"packageFileName": one.file, "checksums": [_sha256(one.sha256)]}
-    return found | {"externalRefs": [_reference(f"pkg:pypi/{_quoted(one.name)}@{_quoted(one.version)}")]}
+def _wheel(key: str, one: Wheel) -> dict[str, Any]:
+    found = _package(key, one.name, one.version, _NO)
+    found |= {"packageFileName": one.file, "checksums": [_checksum("SHA256", one.sha256)]}
+    name = re.sub(r"[-_.]+", "-", one.name).lower()  # PEP 503
+    return found | {"externalRefs": [_purl(f"pypi/{_quoted(name)}@{_quoted(one.version)}")]}
 
 
-def _package(identifier: str, name: str, version: str, supplier: str, purpose: str) -> dict[str, Any]:
+def _package(identifier: str, name: str, version: str, supplier: str) -> dict[str, Any]:
     return {
         "SPDXID": identifier,
         "name": name,
@@ -88,42 +123,31 @@ def _package(identifier: str, name: str, version: str, supplier: str, purpose: s
         "licenseConcluded": _NO,
         "licenseDeclared": _NO,
         "copyrightText": _NO,
-        "primaryPackagePurpose": purpose,
     }
 
 
-def _first_of_each_source(packages: tuple[Package, ...]) -> list[Package]:
-    found: dict[tuple[str, str], Package] = {}
-    for package in packages:
-        found.setdefault((package.source, package.source_version), package)
-    return [found[key] for key in sorted(found)]
+def _debian(name: str, version: str, architecture: str, suite: str) -> dict[str, str]:
+    """The package's URL. Its distribution is the release, whatever suite of it the package came by."""
+    where = f"arch={_quoted(architecture)}&distro={_quoted(suite.partition('-')[0])}"
+    return _purl(f"deb/debian/{_quoted(name)}@{_quoted(version)}?{where}")
 
 
-def _purl(name: str, version: str, architecture: str, suite: str) -> dict[str, str]:
-    where = f"arch={_quoted(architecture)}&distro={_quoted(suite)}"
-    return _reference(f"pkg:deb/debian/{_quoted(name)}@{_quoted(version)}?{where}")
-
-
-def _reference(locator: str) -> dict[str, str]:
-    return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
+def _purl(rest: str) -> dict[str, str]:
+    return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": f"pkg:{rest}"}
 
 
 def _quoted(text: str) -> str:
-    """Percent-encoding of the purl specification, which leaves a colon as it is."""
+    """Percent-encoding of package URLs, which leaves a colon as it is."""
     return quote(text, safe=":")
 
 
-def _id(*parts: str) -> str:
-    """An SPDX identifier: letters, digits, dot, hyphen. What else a name has is spelled out, so that none collide."""
-    return "SPDXRef-" + "-".join(_ODD.sub(lambda found: f".{ord(found[0]):02x}.", part) for part in parts)
+def _id(kind: str, *parts: str) -> str:
+    """An SPDX identifier: letters, digits, dot, hyphen. What else a name or version has is spelled out, + as .2b."""
+    return f"SPDXRef-{kind}-" + "..".join(_ODD.sub(lambda odd: f".{ord(odd[0]):02x}.", part) for part in parts)
 
 
-def _relation(one: str, kind: str, other: str) -> dict[str, str]:
-    return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
-
-
-def _sha256(digits: str) -> dict[str, str]:
-    return {"algorithm": "SHA256", "checksumValue": digits}
+def _checksum(algorithm: str, digits: str) -> dict[str, str]:
+    return {"algorithm": algorithm, "checksumValue": digits}
 
 
 def _time(epoch: int) -> str:
