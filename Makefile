@@ -96,11 +96,11 @@ bench: inputs
 # Pins move only here: newest versions that satisfy pyproject.toml, each with the hashes of all its files; then the
 # wheels that a bundle carries, as pip chooses them for every supported Python and platform.
 requirements: .venv/.dev
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras \
 		--python-version 3.11 --extra image --extra notary --group build pyproject.toml -o requirements/run.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras \
 		--python-version 3.11 --extra all --group dev pyproject.toml -o requirements/dev.txt
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras \
 		--python-version 3.11 --extra image --extra notary --extra publish --group build \
 		--constraint requirements/dev.txt pyproject.toml -o requirements/publish.txt
 	$(BIN)/python -m requirements.lock_wheels
