@@ -1,6 +1,6 @@
 """docs/release.md: every command on it works, with the exit code and the output that it shows.
 
-A tiny project stands in for the notary, under the notary's name; git, openssl and all else is as a reader would type it.
+A tiny project stands in for the notary, under its name; git, openssl and all else is as a reader would type it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,21 @@ from pluto_image import definition as definitions
 from pluto_image.lockfile import Lock
 from pluto_image.store import Store
 from simulators import tiny_definition
-from simulators.shown_commands import pattern, shown
+from simulators.intel import Authority
+from simulators.shown_commands import pattern, program, shown
 from simulators.trust_domains import TrustDomain
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = tuple(shown((ROOT / "docs/release.md").read_text()))
 RELEASE_FILE = b"the signed Release file"
+# The quote is of a pretended machine, whose maker this program takes for Intel.
+PLUTO_MEASURE = """\
+import sys
+from pluto_measure.verify import intel_pki
+intel_pki.INTEL_ROOTS = frozenset({{bytes.fromhex({root!r})}})
+from pluto_measure.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@x"}
 GIT |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@x"}
 
@@ -63,7 +72,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{{ {one.command}\n}} > ../{place}.out 2> ../{place}.err; echo $? > ../{place}.code\n"
         for place, one in enumerate(COMMANDS)
     )
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    code = PLUTO_MEASURE.format(root=hashlib.sha256(Authority.make().root_der).hexdigest())
+    program(folder / "bin/pluto-measure", folder / "bin/under_pretend_intel.py", code)
+    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**os.environ, **GIT, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
     subprocess.run(["bash", "-uc", script], cwd=work, env=env, check=True, timeout=300, capture_output=True)
     return folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from pluto_measure.evidence import format_time
 from simulators.intel import Authority, collateral, qe_identity, tcb_info
 from simulators.pcs_server import serving
 from simulators.pretend_curl import domain_at
-from simulators.shown_commands import pattern, shown
+from simulators.shown_commands import pattern, program, shown
 from simulators.trust_domains import REFERENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,9 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with serving(domain.world.collateral, early) as service:
         code = PLUTO_MEASURE.format(root=hashlib.sha256(authority.root_der).hexdigest(), url=service.url)
-        _program(folder / "bin/pluto-measure", folder / "bin/under_pretend_intel.py", code)
+        program(folder / "bin/pluto-measure", folder / "bin/under_pretend_intel.py", code)
         stand_in = f"import sys; from simulators.pretend_curl import main; main([{format_time(now)!r}] + sys.argv[1:])"
-        _program(folder / "bin/curl", folder / "bin/asked_notary.py", stand_in)
+        program(folder / "bin/curl", folder / "bin/asked_notary.py", stand_in)
         script = "".join(
             f"{{ {one.command}\n}} > {place}.out 2> {place}.err; echo $? > {place}.code\n"
             for place, one in enumerate(COMMANDS)
@@ -71,14 +70,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
         subprocess.run(["bash", "-uc", script], cwd=folder, env=env, check=True, timeout=120, capture_output=True)
     return folder
-
-
-def _program(name: Path, script: Path, code: str) -> None:
-    """A program on the path that runs Python code."""
-    name.parent.mkdir(exist_ok=True)
-    script.write_text(code)
-    name.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-    name.chmod(0o755)
 
 
 @pytest.mark.parametrize("place", range(len(COMMANDS)), ids=lambda place: COMMANDS[place].command[:50])
