@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
+
+_BITS: Final = re.compile(r"0x[0-9A-Fa-f]{1,16}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,6 @@ class Masked:
 
 def _bits(fields: Fields, name: str) -> int:
     text = fields.take(name, str)
-    try:
-        value = int(text, 16) if text.startswith("0x") and "_" not in text else -1
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 64:
-        raise FormatError(fields.what, f'{name} is {text!r}, not 64 bits such as "0x3"')
-    return value
+    if _BITS.fullmatch(text) is None:
+        raise FormatError(fields.what, f'{name} is {text[:40]!r}, not 64 bits such as "0x3"')
+    return int(text, 16)

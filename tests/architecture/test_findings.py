@@ -1,4 +1,6 @@
-"""docs/formats/policy.md lists every finding that any module can report, and none that no module reports."""
+"""docs/formats/policy.md lists every finding on evidence that any module can report, docs/formats/release.md those on a
+release; neither has one that no module reports.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from pluto_measure.appraise import Appraisal, verify_evidence
+from pluto_measure.digests import Digests
 from pluto_measure.policy import Policy, TdxPolicy
 from pluto_measure.policy.strict import STRICT
-from simulators import policies, tpm_quotes, trust_domains
+from pluto_measure.publish.judge import NOT_AUTHENTIC, Judgement
+from pluto_measure.publish.memory import Memory
+from simulators import policies, releases, tpm_quotes, trust_domains
 from simulators.intel import NOW, SEPT_VE_DISABLE, world
 from simulators.trust_domains import TrustDomain, appraised, bare, collateral_of
 
@@ -77,6 +82,13 @@ def every_kind_of_run() -> list[Appraisal]:
     forged = TrustDomain(world=world().with_quote(signature=b"\1" * 64))
     unknown = TrustDomain(world=world(report={"tee_tcb_svn": bytes([7, 9, 5]) + bytes(13)}))
     vtpm = tpm_quotes.Machine()
+    picky = releases.judged(
+        facts=dataclasses.replace(
+            releases.FACTS, tcb=dataclasses.replace(releases.TCB, accepted_statuses=("OutOfDate",))
+        ),
+        memory=Memory({}),
+    )
+    vouched = dataclasses.replace(trust_domains.REFERENCE, vouched=picky.vouched())
 
     def of_tpm(policy: Policy | None, *, altered: bool = False) -> Appraisal:
         text = vtpm.evidence(b"n").to_text()
@@ -91,6 +103,7 @@ def every_kind_of_run() -> list[Appraisal]:
         appraised(forged),
         appraised(unknown),
         appraised(collateral=None),
+        appraised(references=(vouched,), policy=trust_domains.policy(minimum_sequence=1)),
         bare(),
         bare(policy=lax, log=None, report_data=None, nonce=b"n"),
         of_tpm(policies.POLICY),
@@ -134,6 +147,45 @@ def test_stages_are_verify_or_appraise() -> None:
     assert set(stages().values()) == {"verify", "appraise"}
     verified = {generic(one.id) for one in RUNS[0].findings if stages()[generic(one.id)] == "verify"}
     assert {"quote.signature", "binding.report_data", "module.identity"} <= verified
+
+
+def of_releases() -> dict[str, int]:
+    """Every id of the table of release.md, with its exit code."""
+    text = (ROOT / "docs/formats/release.md").read_text().split("## Verdict", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `(release\.[a-z_]+)` \| ([45]) \|", text, re.MULTILINE)
+    assert len({check for check, _ in rows}) == len(rows)
+    return {check: int(code) for check, code in rows}
+
+
+def every_kind_of_judgement() -> list[Judgement]:
+    """Judgements that report whatever can be reported, failed."""
+    other = releases.statement(build_id="ab" * 32).to_text().encode()
+    few = {"disk.raw": Digests.of(b"other"), "extra": Digests.of(b"")}
+    seen = Memory({}).remembering(releases.release(sequence=6), "aa" * 32)
+    old = {"at": releases.FACTS.validity.not_after.replace(year=2100), "minimum_sequence": 6, "memory": seen}
+    signatures = (*releases.dsse(releases.ED25519, payload=other), ("signatures/x", b""))
+    return [
+        releases.judged(digests=few, sums={}, measurements=b"", provenance=b"", signatures=signatures, complete=True),
+        releases.judged(flavour="debug", **old),
+        releases.judged(at=releases.NOW.replace(year=2000)),
+    ]
+
+
+def test_every_finding_on_a_release_is_in_its_table_and_can_refuse() -> None:
+    spelled_there = set()
+    for name in ("judge", "memory"):
+        for node in _strings(ast.parse((PACKAGE / f"publish/{name}.py").read_text())):
+            if isinstance(node, ast.Constant) and re.fullmatch(r"release\.[a-z_]+", str(node.value)):
+                spelled_there.add(str(node.value))
+    spelled_there -= {"release.json"}
+    judgements = [*every_kind_of_judgement(), releases.judged()]
+    assert of_releases().keys() == spelled_there
+    assert {one.id for judgement in judgements for one in judgement.findings} == spelled_there
+    assert {check for judgement in judgements for check in releases.failed(judgement)} == spelled_there
+
+
+def test_the_exit_codes_of_the_table_are_those_of_a_judgement() -> None:
+    assert {check for check, code in of_releases().items() if code == 4} == NOT_AUTHENTIC
 
 
 def test_every_field_of_a_policy_is_described() -> None:

@@ -192,12 +192,11 @@ def test_garbage_beside_it_ends_with_three(
     assert (called.code, called.document["error"]["kind"]) == (3, "FormatError")
 
 
-def test_a_trust_file_is_read_and_what_it_cannot_do_yet_is_said(
-    files: Files, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_trust_file_is_read_and_says_whose_word_is_missing(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it does with values of a release: `test_references_command.py`."""
     called = Called(capsys, *files.enveloped("--trust", EXAMPLES / "trust.toml"))
-    assert called.code == 0
-    assert "the trust file wants 2 of 3 organisations; nobody signed these references" in called.err
+    assert (called.code, called.findings["policy.reference_signature"]["verdict"]) == (0, "warning")
+    assert f"no release.json lies beside {files.reference}, so nobody signed these values" in called.err
     called = Called(capsys, *files.enveloped("--trust", EXAMPLES / "trust.toml", leave_out=("--reference",)))
     assert "the trust file wants 2 of 3 organisations; no reference values were given" in called.err
 

@@ -20,9 +20,16 @@ _HOUR: Final = 3600
 def nearest(
     candidates: Sequence[Reference], against: Callable[[Measurements, Profile], tuple[Finding, ...]]
 ) -> tuple[Reference, tuple[Finding, ...]] | None:
-    """The profile with the fewest failures, and its findings; None where there is no profile."""
+    """The profile with the fewest failures, and its findings; None where there is no profile. Signed ones first."""
     compared = [(item, against(*item)) for item in candidates]
-    return min(compared, key=lambda entry: len(failures(entry[1]))) if compared else None
+    return min(compared, key=lambda entry: (len(failures(entry[1])), _standing(entry[0][0]))) if compared else None
+
+
+def _standing(reference: Measurements) -> int:
+    """Of references with the same registers the one counts first that a release vouches for."""
+    if reference.vouched is None:
+        return 1
+    return 2 if failures(reference.vouched.findings) else 0
 
 
 def no_profile(references: Sequence[Measurements], platform: str | None) -> Finding:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pluto_measure.commands import files
 from pluto_measure.commands.release import TRUST_LIMIT, opener
+from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
 from pluto_measure.measurements import Measurements
 
@@ -29,15 +30,18 @@ def reference_values(arguments: argparse.Namespace, at: datetime) -> tuple[list[
     """
     trust = _trust(arguments.trust)
     if trust is None:
-        return [_values(path) for path in arguments.reference], []
+        return [_values(path)[0] for path in arguments.reference], []
     if not arguments.reference:
         wants = f"the trust file wants {trust.k} of {len(trust.organisations)} organisations"
         return [], [f"{wants}; no reference values were given"]
     found, notes = [], []
     for path in arguments.reference:
-        values, folder = _values(path), path if path.is_dir() else path.parent
+        values, data = _values(path)
+        folder = path if path.is_dir() else path.parent
         if (folder / "release.json").is_file():
-            values = replace(values, vouched=_vouched(arguments, folder, path, trust, at))
+            if not path.is_dir() and path.name != _MEASUREMENTS:
+                raise UsageError(f"{path} lies in a release, whose reference values are {_MEASUREMENTS}")
+            values = replace(values, vouched=_vouched(arguments, folder, data, trust, at))
         else:
             notes.append(f"no release.json lies beside {path}, so nobody signed these values")
         found.append(values)
@@ -55,27 +59,28 @@ def _trust(path: Path | None) -> Trust | None:
         return Trust.parse(data)
 
 
-def _values(path: Path) -> Measurements:
-    """measurements.json, by its name or by that of the folder of its release."""
+def _values(path: Path) -> tuple[Measurements, bytes]:
+    """measurements.json, by its name or by that of the folder of its release: parsed, and as it stands."""
     file = path / _MEASUREMENTS if path.is_dir() else path
     data = files.read(file, what="reference", limit=_LIMIT)
     with files.naming("reference", file, _MEASUREMENTS):
-        return Measurements.parse(data)
+        return Measurements.parse(data), data
 
 
-def _vouched(arguments: argparse.Namespace, folder: Path, path: Path, trust: Trust, at: datetime) -> Vouched:
+def _vouched(arguments: argparse.Namespace, folder: Path, values: bytes, trust: Trust, at: datetime) -> Vouched:
+    """The release's word for these very bytes; other files of the folder are not looked at."""
     from pluto_measure.publish import folder as releases
     from pluto_measure.publish.judge import Demands, judge_release
 
-    if not path.is_dir() and path.name != _MEASUREMENTS:
-        raise UsageError(f"{path} lies in a release, whose reference values are {_MEASUREMENTS}")
-    received = releases.read(folder, hashed=lambda name: name == _MEASUREMENTS)
+    received = replace(
+        releases.read(folder, hashed=lambda _: False), measurements=values, digests={_MEASUREMENTS: Digests.of(values)}
+    )
     demands = Demands(
         at=at,
         trust=trust,
         minimum_sequence=None,  # the policy's
         allow_debug=True,  # the policy's, too
-        complete=False,
+        complete=None,
         memory=_memory(arguments.state),
     )
     return judge_release(received, demands, opener(arguments.sigstore_root)).vouched()

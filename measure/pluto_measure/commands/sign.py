@@ -35,11 +35,12 @@ def add_signer_options(sub: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """Sign and write."""
-    from pluto_measure.publish.statement import LIMIT
+    from pluto_measure.publish.statement import LIMIT, Statement
 
     payload = files.read(arguments.statement, what="statement", limit=LIMIT)
     with files.naming("statement", arguments.statement):
-        return sign(payload, arguments.statement, arguments)
+        Statement.parse(payload)
+    return sign(payload, arguments.statement, arguments)
 
 
 def sign(payload: bytes, statement: Path, arguments: argparse.Namespace) -> Result:

@@ -199,7 +199,7 @@ def _page(arguments: argparse.Namespace, appraisal: Appraisal, at: str) -> None:
 def _words(arguments: argparse.Namespace, at: str) -> list[str]:
     """The command line that makes this page again: with the time, which was perhaps not given."""
     words = ["verify", str(arguments.evidence)]
-    for name in ("reference", "trust", "policy", "collateral", "state", "nonce", "report_data", "log"):
+    for name in ("reference", "trust", "sigstore_root", "policy", "collateral", "state", "nonce", "report_data", "log"):
         value = getattr(arguments, name)
         for item in value if isinstance(value, list) else [value]:
             words += [] if item is None else [f"--{name.replace('_', '-')}", str(item)]

@@ -93,7 +93,9 @@ class Fields:
     def end(self) -> None:
         """Refuse members that were not taken."""
         if self._left:
-            raise FormatError(self._what, f"unknown member {sorted(self._left)[0]}")
+            name = sorted(self._left)[0]
+            shown = name if name.isprintable() and len(name) <= _LONGEST_NAME else repr(name[:_LONGEST_NAME])
+            raise FormatError(self._what, f"unknown member {shown}")
 
     def _checked(self, name: str, kinds: tuple[type, ...]) -> Any:
         value = self._left.pop(name)

@@ -174,4 +174,7 @@ def _time(fields: Fields, name: str) -> datetime:
         return parse_time(value, what=f"{fields.what}.{name}")
     if value.tzinfo is None:  # TOML has times of its own
         raise FormatError(fields.what, f"{name} has no time zone, such as the Z of UTC")
-    return value.astimezone(UTC).replace(microsecond=0)
+    try:
+        return value.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise FormatError(fields.what, f"{name} is no year from 1 to 9999 in UTC") from error

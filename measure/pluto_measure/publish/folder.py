@@ -56,14 +56,22 @@ def read(folder: Path, *, hashed: Callable[[str], bool] = lambda _: True) -> Fil
 
 
 def names(folder: Path) -> list[str]:
-    """Every file below the folder by its relative path, sorted. FormatError for a link: it may point anywhere."""
+    """Every file below the folder by its relative path, sorted.
+
+    FormatError for a link, which may point anywhere, for what is no file, and for names that a terminal would obey.
+    """
     found = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
+        if not name.isprintable():
+            raise FormatError(str(folder), f"{name!r} is no printable name")
         if path.is_symlink():
             raise FormatError(str(folder), f"{name} is a link")
-        if not path.is_dir():
-            found.append(name)
+        if path.is_dir():
+            continue
+        if not path.is_file():
+            raise FormatError(str(folder), f"{name} is neither a file nor a folder")
+        found.append(name)
     return sorted(found)
 
 

@@ -7,13 +7,14 @@ that something was forged or damaged, rather than refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
+from pluto_measure.event_text import safe
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, Verdict, failures, judge
 from pluto_measure.measurements import Measurements
@@ -55,13 +56,13 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What the verifier asks for. `complete`: every file of the statement must be here."""
+    """What the verifier asks for. `complete`: every file of the statement must be here; None: not of interest."""
 
     at: datetime
     trust: Trust
     minimum_sequence: int | None
     allow_debug: bool
-    complete: bool
+    complete: bool | None
     memory: Memory | None
 
 
@@ -87,9 +88,10 @@ class Judgement:
 
     @property
     def organisations(self) -> tuple[str, ...]:
-        """Who signed these very bytes, in the trust file's names, each once."""
-        names = (one.organisation for one in self.signatures if one.worth == "counts" and one.organisation)
-        return tuple(dict.fromkeys(names))
+        """Who signed these very bytes, by the trust file's names, sorted."""
+        return tuple(
+            sorted({one.organisation for one in self.signatures if one.worth == "counts" and one.organisation})
+        )
 
     def vouched(self) -> Vouched:
         """The same, to be kept beside the reference values that it is about."""
@@ -108,7 +110,7 @@ class Judgement:
 
 
 def judge_release(files: Files, demands: Demands, open_bundle: OpenBundle) -> Judgement:
-    """Every check. FormatError where release.json itself, or measurements.json beside it, cannot be read."""
+    """Every check. FormatError where release.json itself cannot be read."""
     statement = Statement.parse(files.statement, what=FILE)
     release = Release.parse(statement)
     signatures = tuple(
@@ -153,7 +155,7 @@ def _signatures(signatures: Sequence[Signature], k: int) -> Iterator[Finding]:
     )
 
 
-def _artifacts(statement: Statement, files: Files, *, complete: bool) -> Iterator[Finding]:
+def _artifacts(statement: Statement, files: Files, *, complete: bool | None) -> Iterator[Finding]:
     listed = {subject.name: subject.digests for subject in statement.subjects}
     wrong = [name for name in sorted(listed) if name in files.digests and files.digests[name] != listed[name]]
     for name in wrong:
@@ -169,8 +171,9 @@ def _artifacts(statement: Statement, files: Files, *, complete: bool) -> Iterato
         )
     for name in sorted(set(files.digests) - set(listed)):
         yield Finding("release.extra", "fail", f"{name} is not part of the release", None, name)
-    if missing := sorted(set(listed) - set(files.digests)):
-        text = f"{len(missing)} released files are not here and were not looked at, such as {missing[0]}"
+    missing = sorted(set(listed) - set(files.digests))
+    if missing and complete is not None:
+        text = f"{len(missing)} of {len(listed)} files are not here and were not looked at, such as {missing[0]}"
         yield Finding("release.missing", "fail" if complete else "warning", text, len(listed), len(here))
     if files.sums is not None:
         yield _digest_list(listed, files.statement, files.sums)
@@ -193,39 +196,46 @@ def _digest_list(listed: Mapping[str, Digests], statement: bytes, sums: Mapping[
 def _consistent(statement: Statement, release: Release, files: Files) -> Iterator[Finding]:
     """What the statement says of registers is what measurements.json says; the provenance is of the same files."""
     if files.measurements is not None:
-        values = Measurements.parse(files.measurements)
-        ours = {
-            "buildId": values.build_id,
-            "flavour": values.flavour,
-            "platforms": [described(one) for one in values.profiles],
-        }
-        said = {"buildId": release.build_id, "flavour": release.flavour, "platforms": list(release.platforms)}
-        difference = first_difference(said, ours)
-        yield judge(
-            "release.measurements",
-            not difference,
-            "the statement has the registers of measurements.json",
-            otherwise=f"the statement and {_MEASUREMENTS} differ: {difference}",
-        )
+        yield _measurements(release, files.measurements)
     if files.provenance is not None:
-        yield _provenance(statement, files.provenance)
+        yield _provenance(statement, release, files.provenance)
 
 
-def _provenance(statement: Statement, data: bytes) -> Finding:
+def _measurements(release: Release, data: bytes) -> Finding:
+    said = {"buildId": release.build_id, "flavour": release.flavour, "platforms": list(release.platforms)}
+    try:
+        values = Measurements.parse(data)
+        platforms = [described(one) for one in values.profiles]
+    except FormatError as error:
+        return Finding("release.measurements", "fail", safe(str(error)))
+    ours = {"buildId": values.build_id, "flavour": values.flavour, "platforms": platforms}
+    difference = first_difference(said, ours)
+    return judge(
+        "release.measurements",
+        not difference,
+        "the statement has the registers of measurements.json",
+        otherwise=f"the statement and {_MEASUREMENTS} differ: {difference}",
+    )
+
+
+def _provenance(statement: Statement, release: Release, data: bytes) -> Finding:
     """Its content is whoever made it's word; what is checked is that it is about this release."""
     try:
         told = Statement.parse(data, what="provenance.json")
         provenance = Provenance.parse(told)
     except FormatError as error:
-        return Finding("release.provenance", "fail", str(error))
+        return Finding("release.provenance", "fail", safe(str(error)))
     theirs, ours = ({(one.name, one.digests) for one in about.subjects} for about in (told, statement))
     others = sorted(name for name, _ in theirs ^ ours)
+    expected = provenance.statement(release, told.subjects)
+    difference = first_difference(told.to_json(), expected.to_json())
+    problem = f"is about other files than the release: {others[0]}" if others else f"does not fit it: {difference}"
     text = f"says, unsigned, that {provenance.builder} built commit {provenance.commit} ({provenance.ref})"
     return judge(
         "release.provenance",
-        not others,
+        not others and not difference,
         text,
-        otherwise=f"provenance.json is about other files than the release: {others[0] if others else ''}",
+        otherwise=f"provenance.json {problem}",
         actual=provenance.commit,
     )
 
@@ -277,8 +287,3 @@ def _sequence(release: Release, digest: str, demands: Demands) -> Iterator[Findi
         yield Finding("release.rollback", "warning", text)
     else:
         yield demands.memory.finding(release, digest)
-
-
-def unsigned_names(names: Iterable[str], not_released: Collection[str]) -> list[str]:
-    """The names that a statement must list, sorted: all files but those that are made about it."""
-    return sorted(name for name in names if name not in not_released and not name.startswith("signatures/"))

@@ -27,11 +27,14 @@ _KINDS = "neither ed25519 nor ECDSA on P-256 or secp256k1"
 
 
 def public_key(pem: str | bytes, *, what: str) -> PublicKey:
-    """A public key from PEM. FormatError for anything else, and for keys of another kind."""
+    """One public key from PEM. FormatError for anything else, for several, and for keys of another kind."""
     try:
-        key = load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
+        data = pem.encode() if isinstance(pem, str) else pem
+        key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError(what, "is no public key in PEM") from error
+    if (several := data.count(b"-----BEGIN ")) > 1:
+        raise FormatError(what, f"holds {several} PEM blocks, and only the first would count")
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
@@ -44,7 +47,7 @@ def private_key(pem: bytes, password: bytes | None, *, what: str) -> PrivateKey:
     try:
         key = load_pem_private_key(pem, password)
     except TypeError as error:  # encrypted and no password, or a password and not encrypted
-        problem = "is encrypted, and no password was given" if password is None else "is not encrypted"
+        problem = "is encrypted, and no password was given" if b"ENCRYPTED" in pem else "is not encrypted"
         raise UsageError(f"{what} {problem}", hint="see 'pluto-measure sign --help'") from error
     except UnsupportedAlgorithm as error:
         raise FormatError(what, f"is {_KINDS}") from error

@@ -94,6 +94,6 @@ def _seen(value: object, what: str) -> Seen:
     sequence, minimum = fields.take("sequence", int), fields.take("minimumSequence", int)
     statement, revoked = fields.hex("statement", 32).hex(), fields.take("revoked", list)
     fields.end()
-    if not all(isinstance(one, int) and not isinstance(one, bool) for one in revoked):
-        raise FormatError(what, "revoked must hold sequences")
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in (sequence, minimum, *revoked)):
+        raise FormatError(what, "sequences are numbers from 1 on")
     return Seen(sequence, statement, minimum, frozenset(revoked))

@@ -12,7 +12,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.measurements import Profile
 from pluto_measure.predict.media import MEDIA
 
-_PROVIDERS: Final = {
+PROVIDERS: Final = {  # of the platforms that a release may be for
     "qemu-tdx": "bare-metal-qemu",
     "gcp-tdx": "gcp",
     "azure-tdx": "azure",
@@ -23,18 +23,19 @@ _SHAPE: Final = ("vmm", "vmmVersion", "machineType", "boot", "cpus", "memory", "
 
 def described(profile: Profile) -> dict[str, Any]:
     """One member of `platforms`. FormatError for a software TPM, whose values never enter a release."""
-    if profile.platform not in _PROVIDERS:
-        raise FormatError("measurements.json", f"{profile.id} is a {profile.platform}, which no release vouches for")
+    if profile.platform not in PROVIDERS:
+        raise FormatError("measurements.json", f"{profile.id!r} is a {profile.platform}, which no release vouches for")
     inputs = profile.inputs
     firmware = inputs.get("firmware")
-    digests = {name: firmware[name] for name in ("sha256", "sha384")} if isinstance(firmware, dict) else None
+    found = firmware if isinstance(firmware, dict) else {}
+    digests = {name: found[name] for name in ("sha256", "sha384") if name in found}  # of a cloud's, perhaps one alone
     return {
         "id": profile.id,
         "tee": "tdx",
         "platform": profile.platform,
-        "provider": _PROVIDERS[profile.platform],
+        "provider": PROVIDERS[profile.platform],
         "shape": {name: inputs[name] for name in _SHAPE if name in inputs},
-        "firmware": digests,
+        "firmware": digests or None,
         "registers": {name: profile.registers[name].to_json() for name in MEDIA[profile.platform].all},
         "claims": dict(profile.claims),
     }

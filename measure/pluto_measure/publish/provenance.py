@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import format_time, parse_time
 from pluto_measure.formats.strict_json import Fields, unhex
+from pluto_measure.publish.facts import text
 from pluto_measure.publish.release import Release
 from pluto_measure.publish.statement import Statement, Subject
 
@@ -65,7 +66,7 @@ class Provenance:
         if definition.take("buildType", str) != BUILD_TYPE:
             raise FormatError(FILE, f"buildType is not {BUILD_TYPE}")
         parameters = definition.sub("externalParameters")
-        ref = parameters.take("ref", str)
+        ref = text(parameters, "ref")
         parameters.take("repository", str)
         parameters.take("flavour", str)
         parameters.end()
@@ -77,8 +78,8 @@ class Provenance:
         found = cls(
             commit,
             ref,
-            builder.take("id", str),
-            metadata.take("invocationId", str),
+            text(builder, "id"),
+            text(metadata, "invocationId"),
             *(parse_time(metadata.take(name, str), what=f"{FILE}.{name}") for name in ("startedOn", "finishedOn")),
         )
         builder.end()

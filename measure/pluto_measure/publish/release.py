@@ -16,6 +16,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, unhex
 from pluto_measure.launch import FLAVOURS
 from pluto_measure.publish.facts import VERSION, Facts, Place, Validity, few, known_version, text, word
+from pluto_measure.publish.platforms import PROVIDERS
 from pluto_measure.publish.statement import Statement
 from pluto_measure.publish.terms import TcbTerms, TdTerms
 
@@ -90,6 +91,8 @@ class Release:
             raise FormatError(FILE, f"predicateType {kind!r} is not {PREDICATE_TYPE}")
         fields = Fields(statement.predicate, what=FILE)
         known_version(fields)
+        if "supersedes" not in statement.predicate:  # which release.toml may leave out
+            raise FormatError(FILE, "supersedes is missing")
         source, validity = fields.sub("source"), fields.sub("validity")
         tree = source.sub("treeDigest")
         release = cls(
@@ -180,8 +183,10 @@ def _component_json(one: Component) -> dict[str, object]:
 def _platform(value: object) -> Mapping[str, Any]:
     """Its registers are those of measurements.json, which `judge` compares; here only the shape."""
     fields = Fields(value, what=f"{FILE}.platforms[]")
-    for name in ("id", "platform", "provider"):
-        word(fields, name)
+    word(fields, "id")
+    platform, provider = word(fields, "platform"), word(fields, "provider")
+    if PROVIDERS.get(platform) != provider:
+        raise FormatError(FILE, f"platforms[] has a {platform} of {provider}, which no release vouches for")
     if fields.take("tee", str) != "tdx":
         raise FormatError(FILE, "platforms[].tee is not tdx")
     for name in ("shape", "registers", "claims"):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
-from pluto_measure.errors import FormatError, PlutoError, VerificationError
+from pluto_measure.errors import FormatError, PlutoError, UsageError, VerificationError
+from pluto_measure.event_text import safe
 from pluto_measure.formats.strict_json import loads
 from pluto_measure.publish.certificate import Claims, fits, is_bundle
 from pluto_measure.publish.dsse import Envelope
@@ -66,7 +67,10 @@ def appraise(file: str, data: bytes, payload: bytes, trust: Trust, open_bundle: 
             return _by_certificate(file, data, payload, trust, open_bundle)
         return _by_key(file, Envelope.from_json(document, what=file), payload, trust)
     except (FormatError, VerificationError) as error:
-        return Signature(file, "invalid", "", None, str(error))
+        return Signature(file, "invalid", "", None, safe(str(error)))
+    except UsageError as error:  # the library that opens bundles is not installed: nobody knows who signed
+        more = f" ({error.hint})" if error.hint else ""
+        return Signature(file, "unknown", "", None, f"cannot be looked at: {error}{more}")
 
 
 def _by_key(file: str, envelope: Envelope, payload: bytes, trust: Trust) -> Signature:
@@ -124,21 +128,26 @@ def _disagreement(signed: bytes, payload: bytes) -> str:
     return first_difference(theirs.to_json(), ours.to_json())
 
 
-def first_difference(theirs: Any, ours: Any, at: str = "") -> str:
-    """Where two JSON values differ first, as a pointer; empty if nowhere."""
+def first_difference(theirs: Any, ours: Any) -> str:
+    """Where two JSON values differ first, as a pointer; empty if nowhere. Fit for a terminal, whoever wrote them."""
+    try:
+        return safe(_first(theirs, ours, ""))
+    except RecursionError:
+        return "they are nested too deeply to be compared"
+
+
+def _first(theirs: Any, ours: Any, at: str) -> str:
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for name in sorted({*theirs, *ours}):
             if name not in theirs or name not in ours:
                 return f"{at}/{name} is in one of them only"
-            if found := first_difference(theirs[name], ours[name], f"{at}/{name}"):
+            if found := _first(theirs[name], ours[name], f"{at}/{name}"):
                 return found
         return ""
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         pairs = enumerate(zip(theirs, ours, strict=True))
-        return next(
-            (found for i, pair in pairs if (found := first_difference(*pair, f"{at}/{_named(pair[1], i)}"))), ""
-        )
-    return "" if theirs == ours else f"{at} differs"
+        return next((found for i, pair in pairs if (found := _first(*pair, f"{at}/{_named(pair[1], i)}"))), "")
+    return "" if theirs == ours and type(theirs) is type(ours) else f"{at} differs"
 
 
 def _named(value: Any, index: int) -> str:
