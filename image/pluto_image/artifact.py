@@ -71,7 +71,9 @@ class Dist:
         VerificationError.
         """
         if not (root / SUMS).is_file():
-            raise UsageError(f"{root} holds no {SUMS}, so it is not the result of a build", hint="run 'make run'")
+            raise UsageError(
+                f"{root} holds no {SUMS}, so it is not the result of a build", hint="run 'pluto-image build'"
+            )
         sums = parse_sums(_read(root / SUMS))
         present = names(root) - {SUMS}
         if missing := sorted((set(sums) | set(NAMES)) - present):
@@ -257,10 +259,22 @@ def _digest(data: bytes) -> str:
 def _check_place(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"{out} is not a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / SUMS).is_file():
-        raise UsageError(f"{out} holds files that no build made", hint="name another folder with --out")
+    if out.is_dir() and Path.cwd().is_relative_to(out.resolve()):
+        raise UsageError(f"{out} is replaced whole, and you are in it", hint="name another folder with --out")
+    if out.is_dir() and (stray := _made_by_nobody(out)):
+        raise UsageError(f"{out} holds {stray}, which no build made", hint="name another folder with --out")
     if out.is_dir() and any(path.name in (*BESIDE, "signatures") for path in out.iterdir()):
         raise UsageError(f"{out} is a release, which would be lost", hint="name another folder with --out")
+
+
+def _made_by_nobody(out: Path) -> str | None:
+    """A file that an earlier build did not leave there, by its own list; None where there is none."""
+    try:
+        present = {name for name in names(out) if not is_about_a_release(name)}
+        listed = parse_sums((out / SUMS).read_bytes()) if SUMS in present else {}
+    except FormatError:
+        return SUMS  # a link, or somebody else's list
+    return min(present - {SUMS, *listed}, default=None)
 
 
 def _swap(folder: Path, out: Path) -> None:

@@ -28,6 +28,7 @@ _BLOCK: Final = 512
 _RECORD: Final = 20 * _BLOCK
 _NAME: Final = re.compile(rb"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _LARGEST: Final = 2**32
+_LARGEST_LOCK: Final = 64 * 1024 * 1024
 
 
 def write(
@@ -61,6 +62,18 @@ def write(
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
     return size
+
+
+def lock_of(path: Path) -> bytes:
+    """The lock that a bundle was made for. Raises FormatError for what is no bundle, SourceError."""
+    try:
+        with path.open("rb") as file:
+            header = _header(file)
+            if header is None or header[0] != b"lock.json" or header[1] > _LARGEST_LOCK:
+                raise FormatError(f"bundle {path}", "does not begin with a lock.json")
+            return _content(file, header[1])
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def unpack(path: Path, store: Store, wanted: set[str]) -> set[str]:

@@ -17,6 +17,7 @@ from typing import Final
 
 from pluto_image import checkout
 from pluto_image.artifact import Dist
+from pluto_image.bundle import lock_of
 from pluto_image.definition import Definition
 from pluto_image.disk import copy_sparse
 from pluto_image.source_tree import SourceTree
@@ -49,7 +50,7 @@ def check(tag: str, dist: Dist, definition: Definition, source: SourceTree) -> t
         )
     commit = checkout.commit(source.root)
     if checkout.commit_of_tag(source.root, tag) != commit:
-        raise RefusedError(f"tag {tag} is not on the commit {commit} that is checked out", hint=f"run 'git tag {tag}'")
+        raise RefusedError(f"tag {tag} is not on the commit {commit} that is checked out", hint="run 'git tag'")
     dist.check()
     statement = Statement.parse((dist.root / FILE).read_bytes(), what=FILE)
     release = Release.parse(statement)
@@ -60,6 +61,12 @@ def check(tag: str, dist: Dist, definition: Definition, source: SourceTree) -> t
     if dist.sums["source.tar"] != hashlib.sha256(source.tar(definition.epoch)).hexdigest():
         raise RefusedError(f"{dist.root} was built from other sources than are checked out", hint="run 'make build'")
     return release, statement, commit
+
+
+def check_bundle(bundle: Path, dist: Dist) -> None:
+    """A bundle of other inputs would leave whoever rebuilds offline with nothing. FormatError, RefusedError."""
+    if hashlib.sha256(lock_of(bundle)).hexdigest() != dist.sums["lock.json"]:
+        raise RefusedError(f"bundle {bundle} is of another lock than {dist.root}", hint="run 'pluto-image bundle'")
 
 
 def tags_of(release: Release) -> tuple[str, str]:

@@ -174,3 +174,23 @@ def test_inspect_says_what_is_in_a_dist(dist: Path, capsys: pytest.CaptureFixtur
     assert "flavour       release" in out
     assert "package:init" in out
     assert main(["inspect", str(dist / "nowhere"), "--json"]) == 2
+
+
+def test_a_folder_with_somebody_elses_digest_list_is_left_alone(tmp_path: Path) -> None:
+    """SHA256SUMS lies beside many downloads: what a build did not list is not a build's to replace."""
+    out = tmp_path / "downloads"
+    out.mkdir()
+    (out / "SHA256SUMS").write_text(f"{'0' * 64}  debian.iso\n")
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match=r"holds thesis\.tex, which no build made"):
+        artifact.write(out, {"a": b"1"}, {})
+    (out / "thesis.tex").rename(out / "debian.iso")
+    (out / "SHA256SUMS").write_text("debian.iso, as I got it\n")
+    with pytest.raises(UsageError, match="which no build made"):
+        artifact.write(out, {"a": b"1"}, {})
+
+
+def test_the_folder_that_one_stands_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is replaced whole, and you are in it"):
+        artifact.write(Path(), {"a": b"1"}, {})

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pluto_image import bundle as bundles
 from pluto_image import source_tree
 from pluto_image.artifact import Dist
 from pluto_image.cli import main
+from pluto_image.lockfile import Lock
 from pluto_image.store import Store
 from pluto_measure.publish.provenance import Provenance
 from pluto_measure.publish.release import Release
@@ -73,7 +76,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], small_disks: Non
 
 def test_a_release_is_the_dist_its_inputs_and_its_provenance(project: Project, tmp_path: Path) -> None:
     bundle = tmp_path / "inputs.tar"
-    bundle.write_bytes(b"inputs" * 1000)
+    bundles.write(bundle, Lock.parse((project.dist / "lock.json").read_bytes()), {}, [], project.store)
     more = ("--bundle", str(bundle), "--builder", "https://ci.example/build", "--invocation", "https://ci.example/7")
     code, document, _ = project.release(*more, "--started", "2026-11-20T12:00:00Z")
     assert code == 0
@@ -92,6 +95,18 @@ def test_a_release_is_the_dist_its_inputs_and_its_provenance(project: Project, t
     assert (provenance.ref, provenance.builder) == ("refs/tags/v1", "https://ci.example/build")
     assert provenance.invocation == "https://ci.example/7"
     Dist.open(project.out).check()
+
+
+def test_a_bundle_of_another_lock_or_none_at_all_is_refused(project: Project, tmp_path: Path) -> None:
+    other = Lock.parse((project.dist / "lock.json").read_bytes())
+    bundles.write(tmp_path / "other.tar", replace(other, definition_digest="0" * 64), {}, [], project.store)
+    project.refused("is of another lock", 5, "--bundle", str(tmp_path / "other.tar"))
+    project.refused("is not a file of 'pluto-image bundle'", 3, "--bundle", str(project.dist / "disk.raw"))
+
+
+def test_a_builder_that_is_no_uri_and_a_start_after_the_end_are_mistakes(project: Project) -> None:
+    project.refused("is no URI", 2, "--builder", "me")
+    project.refused("--started is after now", 2, "--started", "2999-01-01T00:00:00Z")
 
 
 def test_the_statement_is_about_every_file_and_says_where_it_comes_from(project: Project) -> None:

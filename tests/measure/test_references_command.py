@@ -234,10 +234,10 @@ class TestMemory:
         assert (state / "releases/releases.json").read_bytes() == kept
         assert "release.rollback" in verifier.call().findings, "a warning where nobody remembers"
 
-    def test_verify_remembers_no_release(self, verifier: Verifier) -> None:
-        """`pluto-measure release` is where one is accepted: many verifiers judge by the releases of one folder."""
+    def test_a_release_by_which_evidence_was_accepted_is_remembered(self, verifier: Verifier) -> None:
         assert verifier.call("--state", self.state(verifier)).code == 0
-        assert not (self.state(verifier) / "releases").exists()
+        seen = ReleaseMemory(self.state(verifier)).load().channels["notary/stable"]
+        assert seen.sequence == releases.FACTS.place.sequence
 
     def test_a_damaged_memory_is_an_error(self, verifier: Verifier) -> None:
         ReleaseMemory(self.state(verifier)).remember(releases.release(), "aa" * 32)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.errors import FormatError, RefusedError, UsageError
 from pluto_measure.publish.facts import Revoked
 from pluto_measure.publish.folder import ReleaseMemory
 from pluto_measure.publish.memory import Memory, Seen
@@ -175,7 +175,8 @@ class TestStateDirectory:
         one, other = (ReleaseMemory(tmp_path / "state") for _ in range(2))
         one.remember(number(7), A)
         other.remember(number(1, channel="beta"), B)
-        one.remember(number(6), B)
+        with pytest.raises(RefusedError, match=r"release\.rollback: meanwhile, a newer release"):
+            one.remember(number(6), B)
         found = one.load()
         assert set(found.channels) == {"notary/stable", "notary/beta"}
         assert found.channels["notary/stable"].sequence == 7

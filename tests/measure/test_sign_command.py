@@ -155,7 +155,7 @@ class TestKeys:
         [
             (b"", "is no private key in PEM"),
             (b"not PEM", "is no private key in PEM"),
-            (pem_of(ED25519.public_key()).encode(), "is no private key in PEM"),
+            (pem_of(ED25519.public_key()).encode(), "is a public key, and signing needs the private one"),
             (private_pem(ED25519)[:-30], "is no private key in PEM"),
             (b"x" * 65_537, "is larger than 65536 bytes"),
             (
@@ -169,6 +169,12 @@ class TestKeys:
         """And it is the key's file that is named, not the statement."""
         key = signer.secret("bad.pem", data)
         signer.refused(3, f"error: {key}: {problem}", "--key", key)
+
+    def test_a_key_a_statement_or_anything_else_is_never_overwritten(self, signer: Signer) -> None:
+        for path in (signer.key, signer.statement):
+            before = path.read_bytes()
+            signer.refused(2, "is there already", "--key", signer.key, "--out", path)
+            assert path.read_bytes() == before
 
     def test_one_that_is_not_there(self, signer: Signer) -> None:
         signer.refused(2, "cannot be read", "--key", signer.root / "absent.pem")
@@ -189,6 +195,12 @@ class TestStatements:
         bad = signer.root / "bad.json"
         bad.write_bytes(data)
         signer.refused(3, f"statement {bad}", "--key", signer.key, statement=bad)
+
+    def test_a_key_a_statement_or_anything_else_is_never_overwritten(self, signer: Signer) -> None:
+        for path in (signer.key, signer.statement):
+            before = path.read_bytes()
+            signer.refused(2, "is there already", "--key", signer.key, "--out", path)
+            assert path.read_bytes() == before
 
     def test_one_that_is_not_there(self, signer: Signer) -> None:
         signer.refused(2, "cannot be read", "--key", signer.key, statement=signer.root / "absent.json")

@@ -45,9 +45,16 @@ def run(arguments: argparse.Namespace) -> Result:
     definition = definitions.load(arguments.folder)
     dist, source = Dist.open(arguments.dist), source_tree.read(arguments.folder)
     now = datetime.now(UTC)
-    when = staging.Run(arguments.builder, arguments.invocation, _time(arguments.started, now), now)
+    started = _time(arguments.started, now)
+    if started > now:
+        raise UsageError("--started is after now")
+    if "://" not in arguments.builder:
+        raise UsageError(f"--builder {arguments.builder!r} is no URI, such as https://ci.example/build")
+    when = staging.Run(arguments.builder, arguments.invocation, started, now)
     release, statement, commit = staging.check(arguments.tag, dist, definition, source)
     told = staging.provenance_of(release, statement, commit, arguments.tag, when)
+    if arguments.bundle is not None:
+        staging.check_bundle(arguments.bundle, dist)
     files = staging.write(arguments.out, dist, arguments.bundle, told)
     document: dict[str, object] = {
         "release": str(arguments.out),

@@ -37,6 +37,8 @@ def oci_differences(
     if name in published and name in rebuilt:
         one, two = _bytes(published[name]), _bytes(rebuilt[name])
         yield from _blob(name, role, one, two, known) if role else json_differences(name, one, two)
+    elif not role and name in rebuilt:
+        yield Difference(name, "", *sizes, "a build makes this file, and it is missing")
     elif not role:
         yield Difference(name, "", *sizes, f"no build makes this file, and nothing in {_INDEX} refers to it")
     elif name in rebuilt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,37 +16,69 @@ from pluto_measure.errors import UsageError
 from pluto_measure.measurements import Measurements
 
 if TYPE_CHECKING:
+    from pluto_measure.publish.judge import Judgement
     from pluto_measure.publish.memory import Memory
     from pluto_measure.trust import Trust
-    from pluto_measure.vouched import Vouched
 
 _LIMIT: Final = 64 * 1024 * 1024
 _MEASUREMENTS: Final = "measurements.json"
 
 
-def reference_values(arguments: argparse.Namespace, at: datetime) -> tuple[list[Measurements], list[str]]:
-    """All of --reference, and what to say of them. With --trust each is vouched for by the release that it lies in.
+def reference_values(
+    arguments: argparse.Namespace, at: datetime
+) -> tuple[list[Measurements], list[str], list[Judgement]]:
+    """All of --reference, what to say of them, and the releases that they come from.
+
+    With --trust each is vouched for by the release that it lies in; one that another of them revokes is refused.
 
     UsageError, FormatError. Whether a release is accepted is a finding, not an error.
     """
     trust = _trust(arguments.trust)
     if trust is None:
-        return [_values(path)[0] for path in arguments.reference], []
+        return [_values(path)[0] for path in arguments.reference], [], []
     if not arguments.reference:
         wants = f"the trust file wants {trust.k} of {len(trust.organisations)} organisations"
-        return [], [f"{wants}; no reference values were given"]
-    found, notes = [], []
+        return [], [f"{wants}; no reference values were given"], []
+    found: list[tuple[Measurements, Judgement | None]] = []
+    notes = []
     for path in arguments.reference:
         values, data = _values(path)
         folder = path if path.is_dir() else path.parent
         if (folder / "release.json").is_file():
             if not path.is_dir() and path.name != _MEASUREMENTS:
                 raise UsageError(f"{path} lies in a release, whose reference values are {_MEASUREMENTS}")
-            values = replace(values, vouched=_vouched(arguments, folder, data, trust, at))
+            found.append((values, _judged(arguments, folder, data, trust, at)))
         else:
             notes.append(f"no release.json lies beside {path}, so nobody signed these values")
-        found.append(values)
-    return found, notes
+            found.append((values, None))
+    judged = [judgement for _, judgement in found if judgement is not None]
+    return [_with_release(values, own, judged) for values, own in found], notes, judged
+
+
+def remember(state: Path, judged: Sequence[Judgement]) -> None:
+    """Keep the accepted releases in mind, once evidence was accepted by them. RefusedError as in `ReleaseMemory`."""
+    from pluto_measure.publish.folder import ReleaseMemory
+
+    for judgement in sorted(judged, key=lambda one: one.release.facts.place.sequence):
+        if judgement.accepted:
+            ReleaseMemory(state).remember(judgement.release, judgement.statement)
+
+
+def _with_release(values: Measurements, own: Judgement | None, judged: Sequence[Judgement]) -> Measurements:
+    if own is None:
+        return values
+    from pluto_measure.findings import Finding
+    from pluto_measure.publish.memory import Memory
+
+    vouched, others = own.vouched(), Memory({})
+    for other in judged:
+        if other is not own and other.accepted:
+            others = others.remembering(other.release, other.statement)
+    if others.forbids(own.release):
+        text = "another release of this call revokes it, or says that only newer ones may run"
+        findings = (*vouched.findings, Finding("release.rollback", "fail", text, None, vouched.sequence))
+        vouched = replace(vouched, findings=findings)
+    return replace(values, vouched=vouched)
 
 
 def _trust(path: Path | None) -> Trust | None:
@@ -67,7 +100,7 @@ def _values(path: Path) -> tuple[Measurements, bytes]:
         return Measurements.parse(data), data
 
 
-def _vouched(arguments: argparse.Namespace, folder: Path, values: bytes, trust: Trust, at: datetime) -> Vouched:
+def _judged(arguments: argparse.Namespace, folder: Path, values: bytes, trust: Trust, at: datetime) -> Judgement:
     """The release's word for these very bytes; other files of the folder are not looked at."""
     from pluto_measure.publish import folder as releases
     from pluto_measure.publish.judge import Demands, judge_release
@@ -83,7 +116,7 @@ def _vouched(arguments: argparse.Namespace, folder: Path, values: bytes, trust: 
         complete=None,
         memory=_memory(arguments.state),
     )
-    return judge_release(received, demands, opener(arguments.sigstore_root)).vouched()
+    return judge_release(received, demands, opener(arguments.sigstore_root))
 
 
 def _memory(state: Path | None) -> Memory | None:

@@ -113,11 +113,12 @@ def verify(arguments: argparse.Namespace) -> Result:
     from pluto_measure.appraise import NOTHING, parse_evidence, quote_of, verify_evidence
     from pluto_measure.commands.quote_inputs import remember, tdx_inputs
     from pluto_measure.commands.references import reference_values
+    from pluto_measure.commands.references import remember as remember_releases
     from pluto_measure.policy import Policy
 
     given = _given(arguments)
     _refuse_no_place(arguments.html)
-    references, notes = reference_values(arguments, given.at)
+    references, notes, judged = reference_values(arguments, given.at)
     policy = None
     if arguments.policy is not None:
         policy = _read(arguments.policy, "policy", _POLICY_LIMIT, Policy.parse)
@@ -135,6 +136,8 @@ def verify(arguments: argparse.Namespace) -> Result:
         appraisal = verify_evidence(raw, references, policy, given.at, given.nonce, given.key, tdx)
     if arguments.state is not None and tdx.collateral is not None and appraisal.authentic:
         notes += remember(arguments.state, tdx.collateral)
+    if arguments.state is not None and appraisal.accepted:
+        remember_releases(arguments.state, judged)
     code = appraisal.exit_code
     if arguments.html is not None:
         try:

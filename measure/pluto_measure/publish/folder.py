@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pluto_measure.digests import Digests
-from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.errors import FormatError, RefusedError, UsageError
 from pluto_measure.formats.strict_json import unhex
 from pluto_measure.publish import memory, provenance, release
 from pluto_measure.publish.judge import Files
@@ -80,7 +80,7 @@ def signatures(folder: Path, present: Iterable[str]) -> tuple[tuple[str, bytes],
     found = [name for name in present if name.startswith(f"{FOLDER}/")]
     if len(found) > _MOST_SIGNATURES:
         raise FormatError(str(folder), f"{len(found)} files in {FOLDER} are more than {_MOST_SIGNATURES}")
-    return tuple((name, _read(folder / name, 2 * LIMIT)) for name in found)
+    return tuple((name, _head(folder / name, 2 * LIMIT + 1)) for name in found)
 
 
 def digests(folder: Path, subjects: Iterable[str]) -> dict[str, Digests]:
@@ -130,9 +130,15 @@ class ReleaseMemory(StateFolder):
             raise FormatError("memory of releases", f"{self.memory_path} is damaged: {error}", hint=hint) from error
 
     def remember(self, accepted: Release, digest: str) -> None:
-        """Remember an accepted release, on top of what another process may have seen meanwhile."""
+        """Remember an accepted release, on top of what another process may have seen meanwhile.
+
+        RefusedError where that one forbids it: judging takes seconds, and the memory is not locked meanwhile.
+        """
         with self.locked():
             before = self.load()
+            finding = before.finding(accepted, digest)
+            if finding.verdict == "fail":
+                raise RefusedError(f"{finding.id}: meanwhile, {finding.text}")
             after = before.remembering(accepted, digest)
             if after == before:
                 return
@@ -149,12 +155,17 @@ def _digest(path: Path, algorithm: str) -> bytes:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _head(path: Path, size: int) -> bytes:
+    """The first bytes of a file: one that is too large is none of ours, which whoever reads it will say."""
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            return file.read(size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read(path: Path, limit: int) -> bytes:
+    data = _head(path, limit + 1)
     if len(data) > limit:
         raise FormatError(path.name, f"is larger than {limit} bytes")
     return data

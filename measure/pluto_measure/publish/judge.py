@@ -31,6 +31,7 @@ NOT_AUTHENTIC: Final = frozenset(
     {
         "release.artifact",
         "release.digest_list",
+        "release.disagreement",
         "release.extra",
         "release.measurements",
         "release.provenance",
@@ -159,8 +160,9 @@ def _artifacts(statement: Statement, files: Files, *, complete: bool | None) -> 
     listed = {subject.name: subject.digests for subject in statement.subjects}
     wrong = [name for name in sorted(listed) if name in files.digests and files.digests[name] != listed[name]]
     for name in wrong:
-        text = f"{name} is not the file that the release is about"
-        yield Finding("release.artifact", "fail", text, listed[name].sha256.hex(), files.digests[name].sha256.hex())
+        text, theirs, ours = f"{name} is not the file that the release is about", files.digests[name], listed[name]
+        kind = "sha256" if theirs.sha256 != ours.sha256 else "sha384"
+        yield Finding("release.artifact", "fail", text, ours[kind].hex(), theirs[kind].hex())
     here = [name for name in listed if name in files.digests]
     if not wrong:
         yield judge(

@@ -52,6 +52,8 @@ def private_key(pem: bytes, password: bytes | None, *, what: str) -> PrivateKey:
     except UnsupportedAlgorithm as error:
         raise FormatError(what, f"is {_KINDS}") from error
     except ValueError as error:
+        if b"-----BEGIN PUBLIC KEY-----" in pem:
+            raise FormatError(what, "is a public key, and signing needs the private one") from error
         if password is not None and b"ENCRYPTED" in pem:
             raise UsageError(f"the password does not open {what}") from error
         raise FormatError(what, "is no private key in PEM") from error

@@ -73,6 +73,12 @@ class Memory:
             return Finding(check, "fail", text, seen.statement, digest)
         return Finding(check, "pass", "no newer release of this channel was accepted before", floor, sequence)
 
+    def forbids(self, release: Release) -> bool:
+        """Whether a remembered release revoked this one, or said that only newer ones may run."""
+        seen = self.channels.get(_key(release))
+        sequence = release.facts.place.sequence
+        return seen is not None and (sequence in seen.revoked or sequence < seen.minimum)
+
     def remembering(self, release: Release, digest: str) -> Memory:
         """With an accepted release."""
         facts, key = release.facts, _key(release)

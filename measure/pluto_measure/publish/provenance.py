@@ -38,7 +38,8 @@ class Provenance:
         """The statement about a release's files."""
         repository = release.facts.repository
         source = {"uri": f"git+{repository}@{self.ref}", "digest": {"gitCommit": self.commit}}
-        inputs = [{"name": "lock.json", "digest": release.build["lock"]}]
+        lock = next((one.digests.sha256.hex() for one in subjects if one.name == "lock.json"), None)
+        inputs = [{"name": "lock.json", "digest": {"sha256": lock} if lock else release.build["lock"]}]
         metadata = {
             "invocationId": self.invocation,
             "startedOn": format_time(self.started_at),

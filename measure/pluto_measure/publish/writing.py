@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
 from pluto_measure.errors import FormatError, UsageError
-from pluto_measure.publish.dsse import signed
+from pluto_measure.publish.dsse import Envelope, signed
 from pluto_measure.publish.keys import PrivateKey, key_id, private_key
 from pluto_measure.publish.signature import FOLDER
 from pluto_measure.publish.statement import Statement
@@ -42,6 +43,8 @@ def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
     """Write a signature to `out`, else into the folder signatures beside the statement. UsageError."""
     path = out if out is not None else statement.parent / FOLDER / name
     temporary = path.with_name(f".{path.name}.new")
+    if (path.is_file() or path.is_symlink()) and not _is_replaced_by(path, data):
+        raise UsageError(f"{path} is there already, and is not this signer's signature of this statement")
     try:
         path.parent.mkdir(exist_ok=True)
         temporary.write_bytes(data)
@@ -49,8 +52,18 @@ def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that cannot be written to holds no temporary file
+            temporary.unlink()
     return path
+
+
+def _is_replaced_by(path: Path, data: bytes) -> bool:
+    """Whether a file is an older signature by the same key over the same statement."""
+    try:
+        old, new = Envelope.parse(path.read_bytes()), Envelope.parse(data)
+    except (OSError, FormatError):
+        return False
+    return (old.keyid, old.payload) == (new.keyid, new.payload)
 
 
 def _secret(path: Path) -> bytes:
