@@ -166,7 +166,8 @@ def every_kind_of_judgement() -> list[Judgement]:
     signatures = (*releases.dsse(releases.ED25519, payload=other), ("signatures/x", b""))
     return [
         releases.judged(digests=few, sums={}, measurements=b"", provenance=b"", signatures=signatures, complete=True),
-        releases.judged(flavour="debug", **old),
+        releases.judged(flavour="debug"),
+        releases.judged(**old),
         releases.judged(at=releases.NOW.replace(year=2000)),
     ]
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 def main(name: str, *options: str) -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["pluto_measure"]):
+    with atheris.instrument_imports(include=["pluto_image", "pluto_measure"]):
         spec = importlib.util.spec_from_file_location(f"fuzz_{name}", HERE / f"fuzz_{name}.py")
         assert spec is not None
         assert spec.loader is not None

@@ -64,3 +64,4 @@ def test_there_is_a_target_for_each_hostile_format() -> None:
     names = {path.stem.removeprefix("fuzz_") for path in TARGETS}
     assert {"deb", "pe", "gpt", "tpm", "eventlog", "quote", "pck", "tcb_info", "collateral"} <= names
     assert {"statement", "envelope_dsse", "release", "trust"} <= names
+    assert {"sigstore_bundle", "certificate_claims", "opened", "esp", "gcp_archive"} <= names

@@ -24,6 +24,7 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "go": ("go.mod", "go.sum", "main.go", "verdicts.go"),
     "rust": ("Cargo.toml", "crates.lock", "mosaik.sha256", "src/main.rs"),
     "python": ("requirements.txt",),
+    "go-sigstore": ("go.mod", "go.sum", "main.go"),
     "go-actionlint": ("go.mod", "go.sum", "main.go"),
     "zizmor": ("requirements.txt",),
 }
@@ -91,6 +92,29 @@ def go(command: str, cases: Iterable[Log | Case], runs: int = 0) -> list[dict[st
     need("go")
     request = {"command": command, "cases": [case.to_json() for case in cases], "runs": runs}
     answers: list[dict[str, Any]] = json.loads(_run([BUILD / "bin/peer-go"], text=json.dumps(request)))
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A Sigstore bundle to be verified under a trusted root, both in files. `artifact`: what a message signature is of.
+
+    Any signer will do.
+    """
+
+    bundle: Path
+    root: Path
+    artifact: Path | None = None
+
+    def to_json(self) -> dict[str, str]:
+        return {"bundle": str(self.bundle), "root": str(self.root), "artifact": str(self.artifact or "")}
+
+
+def sigstore(cases: Iterable[Bundle]) -> list[dict[str, Any]]:
+    """sigstore-go: what it verified of each (go-sigstore/main.go says what), or "step" and "error"."""
+    need("go-sigstore")
+    request = {"cases": [case.to_json() for case in cases]}
+    answers: list[dict[str, Any]] = json.loads(_run([BUILD / "bin/peer-sigstore"], text=json.dumps(request)))
     return answers
 
 

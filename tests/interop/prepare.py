@@ -1,6 +1,6 @@
 """Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
-    python tests/interop/prepare.py [go] [rust] [python] [go-actionlint] [zizmor]
+    python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor]
 
 Everything is pinned: go.sum, crates.lock, mosaik.sha256, requirements.txt with hashes. What comes out lies in
 build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine is left out
@@ -35,6 +35,10 @@ def go(folder: str = "go", out: str = "peer-go") -> None:
     environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
     program = tool("go", Path("/usr/local/go/bin/go"))
     run([program, "build", "-o", BUILD / "bin" / out, "."], HERE / folder, environment)
+
+
+def sigstore() -> None:
+    go("go-sigstore", "peer-sigstore")
 
 
 def actionlint() -> None:
@@ -72,7 +76,7 @@ def zizmor() -> None:
 
 
 PEERS: Mapping[str, Callable[[], None]] = {
-    "go": go, "rust": rust, "python": python, "go-actionlint": actionlint, "zizmor": zizmor,
+    "go": go, "rust": rust, "python": python, "go-sigstore": sigstore, "go-actionlint": actionlint, "zizmor": zizmor,
 }  # fmt: skip
 
 

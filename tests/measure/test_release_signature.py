@@ -109,6 +109,14 @@ class TestWhatWasSigned:
         found = worth(by(ED25519, json.dumps(other).encode()))
         assert found.text == "one signed other bytes for this release: /subject/disk.raw/digest/sha256 differs"
 
+    def test_a_statement_that_is_not_read_here_disagrees_all_the_same(self) -> None:
+        """Of a later version, say: it is about this release, and it is not these bytes."""
+        document = json.loads(TEXT)
+        document["predicate"] |= {"components": [], "new": 1}
+        found = worth(by(ED25519, json.dumps(document).encode()))
+        assert found.worth == "disagrees"
+        assert ": /predicate/components differs" in found.text
+
     def test_the_place_of_the_difference_is_named(self) -> None:
         found = worth(by(ED25519, other_release(build_id="ab" * 32)))
         assert found.text.endswith(": /predicate/buildId differs")

@@ -176,6 +176,17 @@ class TestKeys:
             signer.refused(2, "is there already", "--key", signer.key, "--out", path)
             assert path.read_bytes() == before
 
+    def test_a_link_in_a_received_release_leads_a_signature_nowhere(self, signer: Signer) -> None:
+        precious, name = signer.root / "precious", f"{key_id(ED25519.public_key())[:16]}.dsse.json"
+        precious.write_text("mine")
+        signer.signatures.mkdir(exist_ok=True)
+        (signer.signatures / f".{name}.new").symlink_to(precious)
+        assert signer.signed("--key", signer.key).is_file()
+        (signer.signatures / name).unlink()
+        (signer.signatures / name).symlink_to(precious)
+        signer.refused(2, "is there already", "--key", signer.key)
+        assert precious.read_text() == "mine"
+
     def test_one_that_is_not_there(self, signer: Signer) -> None:
         signer.refused(2, "cannot be read", "--key", signer.root / "absent.pem")
         signer.refused(2, "cannot be read", "--key", signer.root)

@@ -60,8 +60,14 @@ class Volume:
         if sys.byteorder == "big":
             chains.byteswap()
         volume = cls(view, per_cluster * sector, data, ())
-        nodes = tuple(volume._walk("", volume._chain(chains, root), chains, 0))
-        return cls(view, per_cluster * sector, data, nodes)
+        nodes: list[Node] = []
+        taken: set[int] = set()
+        for node in volume._walk("", volume._chain(chains, root), chains, 0):  # it goes on only while all is well
+            if len(nodes) >= _MOST_FILES or not taken.isdisjoint(node.clusters):
+                raise FormatError(_WHAT, f"more than {_MOST_FILES} files, or two of them share a cluster")
+            taken.update(node.clusters)
+            nodes.append(node)
+        return cls(view, per_cluster * sector, data, tuple(nodes))
 
     def content(self, node: Node) -> bytes:
         """The bytes of a file, or of a folder's entries."""

@@ -127,7 +127,8 @@ def fits(identity: Identity, claims: Claims) -> tuple[str, ...]:
 
 def _signer(identity: Identity, claims: Claims) -> str:
     """The whole name that the signer must have: a workflow that is named without a ref has that of the source."""
-    return f"{identity.san}@{claims.source_ref}" if identity.is_without_ref else identity.san
+    has_ref = identity.is_without_ref and claims.source_ref is not None
+    return f"{identity.san}@{claims.source_ref}" if has_ref else identity.san
 
 
 def _is_any_tag(wanted: str, found: str | None) -> bool:
@@ -138,6 +139,8 @@ def _contradictions(identity: Identity, claims: Claims) -> list[str]:
     problems = []
     if claims.build_signer_uri is not None and claims.build_signer_uri != claims.san:
         problems.append(f"signer: {claims.san!r} was built by {claims.build_signer_uri!r}")
+    if claims.source_repository is None and "://" in claims.san and identity.repository_id == ANY:
+        problems.append("repositoryId: the certificate does not say which repository ran the signer")
     if claims.is_foreign_signer:
         if identity.repository_id == ANY:
             problems.append(

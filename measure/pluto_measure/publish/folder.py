@@ -8,6 +8,7 @@ RELEASE/release.json                the statement           SHA256SUMS        th
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -61,18 +62,23 @@ def names(folder: Path) -> list[str]:
     FormatError for a link, which may point anywhere, for what is no file, and for names that a terminal would obey.
     """
     found = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not name.isprintable():
-            raise FormatError(str(folder), f"{name!r} is no printable name")
-        if path.is_symlink():
-            raise FormatError(str(folder), f"{name} is a link")
-        if path.is_dir():
-            continue
-        if not path.is_file():
-            raise FormatError(str(folder), f"{name} is neither a file nor a folder")
-        found.append(name)
+    for at, folders, files in os.walk(folder, onerror=_unreadable):
+        for path in (Path(at) / one for one in (*folders, *files)):
+            name = path.relative_to(folder).as_posix()
+            if not name.isprintable():
+                raise FormatError(str(folder), f"{name!r} is no printable name")
+            if path.is_symlink():
+                raise FormatError(str(folder), f"{name} is a link")
+            if not path.is_dir():
+                if not path.is_file():
+                    raise FormatError(str(folder), f"{name} is neither a file nor a folder")
+                found.append(name)
     return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that cannot be read may hold anything."""
+    raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def signatures(folder: Path, present: Iterable[str]) -> tuple[tuple[str, bytes], ...]:

@@ -92,7 +92,9 @@ class Memory:
 
 
 def _key(release: Release) -> str:
-    return f"{release.name}/{release.facts.place.channel}"
+    """A debug build of a release has a sequence of its own: it is another statement, and no equivocation."""
+    place = f"{release.name}/{release.facts.place.channel}"
+    return place if release.flavour == "release" else f"{place}/{release.flavour}"
 
 
 def _seen(value: object, what: str) -> Seen:

@@ -22,6 +22,7 @@ from pluto_measure.publish.terms import TcbTerms, TdTerms
 
 PREDICATE_TYPE: Final = "https://pluto-tee.org/release/v1"
 FILE: Final = "release.json"
+RESERVED: Final = (FILE, "SHA256SUMS", "inputs.tar", "provenance.json")  # and signatures/
 REPRODUCIBLE: Final = "bit-for-bit"
 
 
@@ -91,6 +92,9 @@ class Release:
             raise FormatError(FILE, f"predicateType {kind!r} is not {PREDICATE_TYPE}")
         fields = Fields(statement.predicate, what=FILE)
         known_version(fields)
+        for one in statement.subjects:
+            if one.name in RESERVED or one.name.startswith("signatures/"):
+                raise FormatError(FILE, f"lists {one.name}, which is made about a release and is no part of it")
         if "supersedes" not in statement.predicate:  # which release.toml may leave out
             raise FormatError(FILE, "supersedes is missing")
         source, validity = fields.sub("source"), fields.sub("validity")

@@ -23,8 +23,8 @@ from pluto_measure.formats.strict_json import loads
 from pluto_measure.publish.certificate import Claims, fits, is_bundle
 from pluto_measure.publish.dsse import Envelope
 from pluto_measure.publish.keys import key_id, public_key, verifies
-from pluto_measure.publish.release import PREDICATE_TYPE, Release
-from pluto_measure.publish.statement import LIMIT, PAYLOAD_TYPE, Statement
+from pluto_measure.publish.release import PREDICATE_TYPE
+from pluto_measure.publish.statement import LIMIT, PAYLOAD_TYPE
 from pluto_measure.trust import Organisation, Trust
 
 Worth = Literal["counts", "disagrees", "other", "unknown", "invalid"]
@@ -111,21 +111,26 @@ def _judged(file: str, signed: bytes, payload: bytes, signer: str, organisation:
 
 
 def _disagreement(signed: bytes, payload: bytes) -> str:
-    """What another statement says of the same release; empty if it is about something else."""
+    """What another statement says of the same release; empty if it is about something else.
+
+    The statement is somebody's who is trusted, and perhaps of a version that is not known here: it is read loosely, so
+    that nothing which names this release passes for something else.
+    """
     try:
-        theirs, ours = Statement.parse(signed), Statement.parse(payload)
-        if theirs.predicate_type != PREDICATE_TYPE:
-            return ""
-        left, right = Release.parse(theirs), Release.parse(ours)
+        theirs, ours = loads(signed, what="statement", limit=LIMIT), loads(payload, what="statement", limit=LIMIT)
     except PlutoError:
         return ""
-    if (left.name, left.facts.place.channel, left.facts.place.sequence) != (
-        right.name,
-        right.facts.place.channel,
-        right.facts.place.sequence,
-    ):
+    if _about(theirs) is None or _about(theirs) != _about(ours):
         return ""
-    return first_difference(theirs.to_json(), ours.to_json())
+    return first_difference(theirs, ours)
+
+
+def _about(statement: Any) -> tuple[object, ...] | None:
+    """Name, channel and sequence of the release that a statement is about; None where it names none."""
+    predicate = statement.get("predicate") if isinstance(statement, dict) else None
+    if not isinstance(predicate, dict) or statement.get("predicateType") != PREDICATE_TYPE:
+        return None
+    return tuple(predicate.get(name) for name in ("name", "channel", "sequence"))
 
 
 def first_difference(theirs: Any, ours: Any) -> str:

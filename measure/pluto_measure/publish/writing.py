@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -42,23 +43,31 @@ def keyless(payload: bytes) -> tuple[str, bytes]:
 def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
     """Write a signature to `out`, else into the folder signatures beside the statement. UsageError."""
     path = out if out is not None else statement.parent / FOLDER / name
-    temporary = path.with_name(f".{path.name}.new")
+    if path.parent.is_symlink() and out is None:
+        raise UsageError(f"{path.parent} is a link, and what it leads to is not this release's")
     if (path.is_file() or path.is_symlink()) and not _is_replaced_by(path, data):
         raise UsageError(f"{path} is there already, and is not this signer's signature of this statement")
+    temporary = None
     try:
         path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(data)
+        # A name that nobody can have guessed: a release may come from somebody who laid a link in its place.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # a folder that cannot be written to holds no temporary file
-            temporary.unlink()
     return path
 
 
 def _is_replaced_by(path: Path, data: bytes) -> bool:
     """Whether a file is an older signature by the same key over the same statement."""
+    if path.is_symlink():
+        return False
     try:
         old, new = Envelope.parse(path.read_bytes()), Envelope.parse(data)
     except (OSError, FormatError):
