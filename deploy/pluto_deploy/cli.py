@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pluto_deploy.commands import local
+from pluto_deploy.commands import apply, destroy, host, local, logs, plan, render, rollback, status, verify, watch
 from pluto_measure import command
 
 
@@ -12,5 +12,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     top = command.parser("pluto-deploy", "Start machines from a build, and let nothing serve that was not verified.")
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
-    local.add(subparsers)
+    for module in (plan, apply, verify, watch, status, logs, rollback, destroy, render, local, host):
+        module.add(subparsers)
     return command.run(top, argv)

@@ -15,11 +15,10 @@ from struct import pack
 
 from figures import Row
 
-from pluto_deploy.local import engine, processes
-from pluto_deploy.local.engine import Order
+from pluto_deploy.local import power, processes
 from pluto_deploy.local.machine import LEAST_MEMORY, Machine
+from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import StateFolder
-from pluto_deploy.progress import Silent
 from pluto_image import cpio, deb, uki
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
@@ -27,6 +26,7 @@ from pluto_image.store import Store, default_root
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_image.tree import Entry, Kind
 from pluto_measure.formats import pe
+from simulators import local_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5
@@ -58,15 +58,15 @@ def _build(out: Path) -> Dist:
 
 
 def _until_attested(dist: Dist, machine: Machine, tools: ToolsTree, folder: StateFolder) -> float:
-    started = engine.start(Order(dist, machine, 0, timeout=TIMEOUT), tools, folder, Silent())
-    engine.stop(folder)
+    started = local_runs.start(Order(dist, machine, 0, timeout=TIMEOUT), tools, folder)
+    power.stop(folder)
     return started.seconds["attested"]
 
 
 def _until_init(dist: Dist, tools: ToolsTree, folder: StateFolder) -> float:
     with folder.lock() as lock:
         begun = time.monotonic()
-        record = engine.power_on(Order(dist, Machine(), engine.free_port(0)), tools, folder, lock)
+        record = power.power_on(Order(dist, Machine(), power.free_port(0)), tools, folder, lock)
         try:
             while SAYS.strip() not in (folder.serial_log.read_bytes() if folder.serial_log.exists() else b""):
                 if not processes.alive(record.qemu) or time.monotonic() - begun > TIMEOUT:
@@ -74,7 +74,7 @@ def _until_init(dist: Dist, tools: ToolsTree, folder: StateFolder) -> float:
                 time.sleep(0.05)
             return time.monotonic() - begun
         finally:
-            engine.power_off(folder, record, "stopped")
+            power.power_off(folder, record, "stopped")
 
 
 def _bare(dist: Dist, lock: Lock, store: Store, folder: Path) -> Dist:

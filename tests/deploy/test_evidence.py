@@ -1,58 +1,20 @@
 from __future__ import annotations
 
 import http.server
-import secrets
+import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from pluto_deploy.local import evidence
-from pluto_deploy.local.evidence import NotAttestedError, NotAuthenticError, Seen, fetch, local_policy
+from pluto_deploy.engine import evidence
+from pluto_deploy.engine.evidence import Seen, fetch
+from pluto_deploy.engine.target import Address
 from pluto_measure.errors import SourceError
-from pluto_measure.findings import Finding
-from pluto_measure.record import replace
-from pluto_notary.certificate import make_identity, server_context
-from simulators import tpm_quotes
+from simulators.notaries import answering, notary
 
 NONCE = b"\x5a" * 32
-EMPTY_CONFIG = tpm_quotes.Machine().config_digest
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
-@contextmanager
-def notary(answer: Answer) -> Iterator[tuple[int, bytes]]:
-    """Port and key digest of a server that answers so."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer(self)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    identity = make_identity(secrets.token_bytes)
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = server_context(identity).wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port, identity.key_digest
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def answering(body: bytes, status: int = 200) -> Answer:
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
 
 
 def test_the_nonce_is_sent_and_the_key_is_noted() -> None:
@@ -63,19 +25,19 @@ def test_the_nonce_is_sent_and_the_key_is_noted() -> None:
         answering(b"{}")(handler)
 
     with notary(answer) as (port, key):
-        assert fetch("127.0.0.1", port, NONCE, timeout=5) == Seen(b"{}", key)
+        assert fetch(Address("127.0.0.1", port), NONCE, timeout=5) == Seen(b"{}", key)
     assert asked == [f"/v1/evidence?nonce={NONCE.hex()}"]
 
 
 def test_another_status_is_an_error_of_the_machine() -> None:
     with notary(answering(b"busy", 503)) as (port, _), pytest.raises(SourceError, match="answered 503"):
-        fetch("127.0.0.1", port, NONCE, timeout=5)
+        fetch(Address("127.0.0.1", port), NONCE, timeout=5)
 
 
 def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "LARGEST", 10)
     with notary(answering(b"x" * 11)) as (port, _), pytest.raises(SourceError, match="larger than 10"):
-        fetch("127.0.0.1", port, NONCE, timeout=5)
+        fetch(Address("127.0.0.1", port), NONCE, timeout=5)
 
 
 @pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
@@ -89,66 +51,38 @@ def test_a_port_without_tls_is_an_error_of_the_machine(words: bytes) -> None:
         thread = threading.Thread(target=speak, args=(listener,))
         thread.start()
         with pytest.raises(SourceError, match="no evidence"):
-            fetch("127.0.0.1", listener.getsockname()[1], NONCE, timeout=5)
+            fetch(Address("127.0.0.1", listener.getsockname()[1]), NONCE, timeout=5)
         thread.join()
 
 
-def appraised(machine: tpm_quotes.Machine, key: bytes | None = None, nonce: bytes = NONCE, debug: bool = False) -> None:
-    seen = Seen(machine.evidence(nonce).to_text().encode(), machine.outer_key_digest if key is None else key)
-    policy = local_policy(config_digest=EMPTY_CONFIG, allow_debug=debug)
-    reference = tpm_quotes.reference_of(flavour="debug" if debug else "release")
-    evidence.appraise(seen, reference, policy, at=tpm_quotes.NOW, nonce=NONCE)
+def test_a_socket_of_this_computer_leads_there_as_well(tmp_path: Path) -> None:
+    with notary(answering(b"{}")) as (port, key), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "door"))
+        listener.listen()
+        thread = threading.Thread(target=_relay, args=(listener, port))
+        thread.start()
+        address = Address("10.88.0.7", 8443, tmp_path / "door")
+        assert fetch(address, NONCE, timeout=5) == Seen(b"{}", key)
+        thread.join()
 
 
-def test_evidence_of_what_was_built_is_accepted() -> None:
-    appraised(tpm_quotes.Machine())
-    appraised(tpm_quotes.Machine(), debug=True)
+def test_a_socket_that_is_not_there_is_an_error_of_the_machine(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"^10\.88\.0\.7:8443: no evidence"):
+        fetch(Address("10.88.0.7", 8443, tmp_path / "door"), NONCE, timeout=5)
 
 
-LATER = tpm_quotes.NOW + timedelta(minutes=10)
-MORE = (*tpm_quotes.BOOT, (12, tpm_quotes.EV_IPL, b"credential"))
+def test_an_address_is_written_as_people_write_it() -> None:
+    assert [str(Address("fd00::7", 443)), str(Address("host.example", 443))] == ["[fd00::7]:443", "host.example:443"]
 
 
-@pytest.mark.parametrize(
-    ("machine", "check"),
-    [
-        (tpm_quotes.Machine(config_digest=b"\1" * 32), "policy.config_digest"),
-        (tpm_quotes.Machine(build_id=b"\2" * 32), "claims.build_id"),
-        (tpm_quotes.Machine(issued_at=LATER), "policy.evidence_age"),
-        (tpm_quotes.Machine(events=MORE), "register.pcr12"),
-    ],
-)
-def test_evidence_of_anything_else_is_refused_by_name(machine: tpm_quotes.Machine, check: str) -> None:
-    with pytest.raises(NotAttestedError) as caught:
-        appraised(machine)
-    assert check in [finding["id"] for finding in caught.value.findings]
-
-
-def test_evidence_of_another_machine_behind_this_port_is_refused() -> None:
-    with pytest.raises(NotAttestedError, match=r"binding\.outer_key"):
-        appraised(tpm_quotes.Machine(), key=bytes(32))
-
-
-def test_evidence_for_another_nonce_is_refused() -> None:
-    with pytest.raises(NotAttestedError, match=r"binding\.nonce"):
-        appraised(tpm_quotes.Machine(), nonce=b"\0" * 32)
-
-
-def test_evidence_with_a_foreign_signature_is_not_authentic() -> None:
-    machine = tpm_quotes.Machine()
-    envelope = machine.evidence(NONCE)
-    inside = tpm_quotes.tpm_evidence(envelope)
-    other = tpm_quotes.sign(tpm_quotes.ecc_key(), inside.quote.attest)
-    forged = replace(envelope, evidence=replace(inside, quote=replace(inside.quote, signature=other)))
-    policy = local_policy(config_digest=EMPTY_CONFIG, allow_debug=False)
-    seen = Seen(forged.to_text().encode(), machine.outer_key_digest)
-    with pytest.raises(NotAuthenticError, match=r"tpm\.signature") as caught:
-        evidence.appraise(seen, tpm_quotes.reference_of(), policy, at=tpm_quotes.NOW, nonce=NONCE)
-    assert caught.value.exit_code == 4
-
-
-def test_the_summary_begins_with_what_the_log_tells() -> None:
-    findings = (Finding("register.pcr4", "fail", "differs"), Finding("log.events.pcr4", "fail", "a shell ran"))
-    assert evidence.summary(findings) == (
-        "the machine is not what was built: log.events.pcr4: a shell ran (and 1 more finding)"
-    )
+def _relay(listener: socket.socket, port: int) -> None:
+    """Carry one connection on, both ways, until the server ends it."""
+    near, _ = listener.accept()
+    with near, socket.create_connection(("127.0.0.1", port)) as far:
+        ends = {near: far, far: near}
+        while True:
+            for ready in select.select(list(ends), [], [])[0]:
+                data = ready.recv(4096)
+                if not data:
+                    return
+                ends[ready].sendall(data)

@@ -9,21 +9,14 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy import cli
-from pluto_deploy.commands import local
-from pluto_deploy.local import engine, processes
+from pluto_deploy.local import power, processes
 from pluto_deploy.local.processes import Process
 from pluto_image.artifact import Dist
-from pluto_image.tools import ToolsTree
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-@pytest.fixture
-def pretended(tools: ToolsTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_tools", lambda *_: tools)
 
 
 def run(*words: object) -> int:
@@ -55,8 +48,13 @@ def test_a_machine_goes_through_its_life(dist: Dist, state: Path, capsys: pytest
         events = document(capsys)["events"]
         assert isinstance(events, list)
         assert [event["event"] for event in events] == ["started", "ready"]
-        assert run(dist.root, *options) == 2
-        assert "already" in str(document(capsys)["error"])
+
+        # Called again: the same machine, appraised again.
+        assert run(dist.root, "--port", 0, "--accelerator", "tcg", "--deployment", "test", *options) == 0
+        again = document(capsys)
+        assert [again[name] for name in ("qemu", "port", "keyDigest")] == [
+            started[name] for name in ("qemu", "port", "keyDigest")
+        ]
     finally:
         assert run("--stop", *options) == 0
     assert document(capsys)["state"] == "stopped"
@@ -80,7 +78,7 @@ def test_people_read_words_and_a_broken_machine_is_an_error(
         assert "ready port=8443" in capsys.readouterr().out
         assert run("--status", "--state", state) == 0
         assert "QEMU is process" in capsys.readouterr().out
-        swtpm = Process.from_json(json.loads((state / "machine.json").read_text())["swtpm"])
+        swtpm = Process.from_json(json.loads((state / "local/local/a/machine.json").read_text())["swtpm"])
         os.kill(swtpm.pid, signal.SIGKILL)
         while processes.alive(swtpm):
             time.sleep(0.01)
@@ -98,9 +96,9 @@ def test_the_foreground_stays_until_interrupted_and_stops_the_machine(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "follow", interrupted)
+    monkeypatch.setattr(power, "follow", interrupted)
     assert run(dist.root, "--port", 0, "--accelerator", "tcg", "--state", state, "--foreground") == 0
-    assert json.loads((state / "machine.json").read_text())["state"] == "stopped"
+    assert json.loads((state / "local/local/a/machine.json").read_text())["state"] == "stopped"
 
 
 def test_without_a_machine_there_is_nothing_to_stop_or_to_show(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +123,7 @@ def test_without_a_machine_there_is_nothing_to_stop_or_to_show(state: Path, caps
 )
 def test_what_cannot_work_is_a_usage_or_format_error(words: tuple[str, ...], dist: Dist, state: Path) -> None:
     assert run(dist.root, "--accelerator", "tcg", "--state", state, *words) in (2, 3)
-    assert not (state / "machine.json").exists()
+    assert not (state / "local/local/a/machine.json").exists()
 
 
 def test_a_dist_must_be_named_and_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ WIRING = Wiring(
     config=Path("/s/config.disk"),
     serial_log=Path("/s/serial.log"),
     tpm_fd=7,
+    monitor_fd=8,
     port=8443,
 )
 PLATFORMS = Path(__file__).resolve().parents[2] / "image/notary/platforms.toml"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.local.processes import Process
-from pluto_deploy.local.state import Record, StateFolder, default_root
+from pluto_deploy.local.state import Record, StateFolder
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.formats.strict_json import loads, pretty
 
@@ -23,7 +23,6 @@ RECORD = Record(
     started_at="2026-11-20T12:00:00Z",
     qemu=Process(10, 20),
     swtpm=Process(11, 21),
-    key_digest="ab" * 32,
 )
 
 
@@ -66,11 +65,3 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="file"):
         StateFolder(tmp_path / "file" / "state").create()
-
-
-def test_the_folder_lies_where_the_user_keeps_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_root() == tmp_path / "pluto-tee/local"
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")  # the specification says to ignore those
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_root() == Path("/home/somebody/.local/state/pluto-tee/local")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_deploy.local import engine
+from pluto_deploy.local import power
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
@@ -45,4 +45,4 @@ def tools(dist: Dist) -> ToolsTree:
 def folder(tmp_path: Path) -> Iterator[StateFolder]:
     folder = StateFolder(tmp_path / "state")
     yield folder
-    engine.stop(folder)
+    power.stop(folder)

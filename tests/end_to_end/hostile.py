@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pluto_deploy.local.engine import Order
 from pluto_deploy.local.machine import Machine
+from pluto_deploy.local.power import Order
 from pluto_image import disk
 from pluto_image.artifact import Dist
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from end_to_end.stub_packages import Stub
-from pluto_deploy.local import engine, evidence, processes
-from pluto_deploy.local.engine import Order
+from pluto_deploy.engine import evidence
+from pluto_deploy.engine.target import Address
+from pluto_deploy.local import power, processes
+from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import Record, StateFolder
 from pluto_image import disk, uki
 from pluto_image.artifact import Dist
@@ -60,20 +62,20 @@ def writable_disk(dist: Dist, copy: Path) -> tuple[str, ...]:
 def boot(order: Order, tools: ToolsTree, folder: StateFolder) -> Envelope:
     """Start the machine, take its evidence, end it. The evidence is not appraised: that is the caller's matter."""
     with folder.lock() as lock:
-        order = replace(order, port=engine.free_port(order.port))
-        record = engine.power_on(order, tools, folder, lock)
+        order = replace(order, port=power.free_port(order.port))
+        record = power.power_on(order, tools, folder, lock)
         try:
             limit = time.monotonic() + order.timeout
             _wait_ready(folder, record, limit)
             return Envelope.parse(_ask(order, record, limit))
         finally:
-            engine.power_off(folder, record, "stopped")
+            power.power_off(folder, record, "stopped")
 
 
 def _wait_ready(folder: StateFolder, record: Record, limit: float) -> None:
     while True:
         running = processes.alive(record.qemu)
-        if any(isinstance(said, Event) and said.name == "ready" for said in engine.logs(folder)):
+        if any(isinstance(said, Event) and said.name == "ready" for said in power.logs(folder)):
             return
         if not running or time.monotonic() > limit:
             words = folder.serial_log.read_bytes()[-2000:] if folder.serial_log.exists() else b"nothing"
@@ -82,9 +84,10 @@ def _wait_ready(folder: StateFolder, record: Record, limit: float) -> None:
 
 
 def _ask(order: Order, record: Record, limit: float) -> bytes:
+    address = Address(power.HOST, order.port)
     while True:
         try:
-            return evidence.fetch(engine.HOST, order.port, secrets.token_bytes(32), timeout=_REQUEST_TIMEOUT).evidence
+            return evidence.fetch(address, secrets.token_bytes(32), timeout=_REQUEST_TIMEOUT).evidence
         except SourceError:
             # The port is forwarded before the guest listens, so the first connection may be reset.
             if time.monotonic() > limit or not processes.alive(record.qemu):

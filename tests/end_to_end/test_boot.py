@@ -9,20 +9,24 @@ import secrets
 import signal
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 
 from end_to_end import hostile
-from pluto_deploy.local import engine, evidence, processes
-from pluto_deploy.local.engine import Order
+from pluto_deploy import cli
+from pluto_deploy.engine import evidence
+from pluto_deploy.engine.target import Address
+from pluto_deploy.local import power, processes
 from pluto_deploy.local.machine import Machine
+from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import StateFolder
-from pluto_deploy.progress import Silent
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
-from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.errors import SourceError
 from pluto_measure.evidence import Envelope
 from pluto_notary.events import Event
+from simulators import local_runs
 from simulators.tpm_quotes import tpm_evidence
 
 
@@ -30,7 +34,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(engine.HOST, port, timeout=60, context=context)
+    connection = http.client.HTTPSConnection(power.HOST, port, timeout=60, context=context)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -40,53 +44,65 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.boot
-def test_the_image_boots_from_the_kernel_option_is_attested_and_serves(
-    dist: Dist, tools: ToolsTree, folder: StateFolder
+def test_the_image_is_booted_by_the_command_attested_and_serves(
+    dist: Dist, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started = engine.start(hostile.order(dist), tools, folder, Silent())
-    port = started.record.port
-    assert started.appraisal.accepted
-    assert started.appraisal.profile == engine.PROFILE
+    words = ["--state", str(tmp_path), "--json"]
+    start = ["local", str(dist.root), "--port", "0", "--timeout", str(hostile.TIMEOUT), "--offline", *words]
+    try:
+        assert cli.main(start) == 0
+        started = json.loads(capsys.readouterr().out)
+        folder, port = StateFolder(tmp_path / "local/local/a"), started["port"]
+        record = folder.record()
+        assert record is not None
+        assert (started["appraisal"]["accepted"], started["appraisal"]["profile"]) == (True, "local-uki-kernel")
+        assert port != record.port, "clients have a port that was led to the machine after it was attested"
 
-    # It serves, and says which build it is.
-    status, body = get(port, "/health")
-    assert (status, json.loads(body)["status"], json.loads(body)["buildId"]) == (200, "ok", dist.launch.build_id)
-    assert get(port, "/no/such/path")[0] == 404
-    assert get(port, "/v1/evidence?nonce=xyz")[0] == 400
+        # It serves, and says which build it is.
+        status, body = get(port, "/health")
+        assert (status, json.loads(body)["status"], json.loads(body)["buildId"]) == (200, "ok", dist.launch.build_id)
+        assert get(port, "/no/such/path")[0] == 404
+        assert get(port, "/v1/evidence?nonce=xyz")[0] == 400
+        _evidence_is_made_for_each_nonce_by_the_same_keys(port, started["keyDigest"])
 
-    # Evidence is made for each nonce, by the same key, and a nonce of another asker does not pass.
-    nonce = secrets.token_bytes(16)
-    seen = evidence.fetch(engine.HOST, port, nonce, timeout=60)
-    assert seen.key_digest == started.seen.key_digest
-    again, first = Envelope.parse(seen.evidence), Envelope.parse(started.seen.evidence)
-    assert again.claims.nonce == nonce
-    assert tpm_evidence(again).ak_public == tpm_evidence(first).ak_public
-    assert tpm_evidence(again).quote.registers == tpm_evidence(first).quote.registers
+        # What it says on the serial line is of the closed schema.
+        said = power.logs(folder)
+        assert not [one for one in said if not isinstance(one, Event | str)]
+        assert {"started", "config-accepted", "ready", "evidence"} <= {
+            one.name for one in said if isinstance(one, Event)
+        }
 
-    # What it says on the serial line is of the closed schema.
-    said = engine.logs(folder)
-    names = [one.name for one in said if isinstance(one, Event)]
-    assert not [one for one in said if not isinstance(one, Event | str)]
-    assert {"started", "config-accepted", "ready", "evidence"} <= set(names)
+        # Called again it appraises again, and starts no second machine.
+        assert cli.main(start) == 0
+        again = json.loads(capsys.readouterr().out)
+        assert (again["qemu"], again["keyDigest"]) == (started["qemu"], started["keyDigest"])
+        assert not (tmp_path / "local/local/b").exists()
 
-    # No second machine beside it.
-    with pytest.raises(UsageError, match="already"):
-        engine.start(hostile.order(dist), tools, folder, Silent())
+        # A TPM that is gone is noticed, the notary says so, and stopping leaves nothing behind.
+        os.kill(record.swtpm.pid, signal.SIGKILL)
+        while processes.alive(record.swtpm):
+            time.sleep(0.05)
+        assert cli.main(["local", "--status", *words]) == 6
+        with pytest.raises(SourceError):
+            evidence.fetch(Address(power.HOST, port), bytes(16), timeout=10)
+    finally:
+        assert cli.main(["local", "--stop", *words]) == 0
+    assert hostile.pids_of(tmp_path) == []
 
-    # A TPM that is gone is noticed, the notary says so, and stopping leaves nothing behind.
-    os.kill(started.record.swtpm.pid, signal.SIGKILL)
-    while processes.alive(started.record.swtpm):
-        time.sleep(0.05)
-    assert engine.status(folder).state == "broken"
-    with pytest.raises(SourceError):
-        evidence.fetch(engine.HOST, port, nonce, timeout=10)
-    assert engine.stop(folder) is not None
-    assert hostile.pids_of(folder.root) == []
+
+def _evidence_is_made_for_each_nonce_by_the_same_keys(port: int, key: str) -> None:
+    nonces = [secrets.token_bytes(16) for _ in range(2)]
+    seen = [evidence.fetch(Address(power.HOST, port), nonce, timeout=60) for nonce in nonces]
+    assert {one.key_digest.hex() for one in seen} == {key}
+    first, second = (Envelope.parse(one.evidence) for one in seen)
+    assert [first.claims.nonce, second.claims.nonce] == nonces
+    assert tpm_evidence(first).ak_public == tpm_evidence(second).ak_public
+    assert tpm_evidence(first).quote.registers == tpm_evidence(second).quote.registers
 
 
 @pytest.mark.boot
 def test_the_image_boots_from_its_disk_and_is_attested(dist: Dist, tools: ToolsTree, folder: StateFolder) -> None:
-    started = engine.start(hostile.order(dist, boot="disk"), tools, folder, Silent())
+    started = local_runs.start(hostile.order(dist, boot="disk"), tools, folder)
     assert started.appraisal.accepted
 
 
@@ -99,12 +115,12 @@ def test_the_image_boots_from_its_disk_and_is_attested(dist: Dist, tools: ToolsT
 def test_another_shape_of_machine_is_attested_too(
     machine: Machine, dist: Dist, tools: ToolsTree, folder: StateFolder
 ) -> None:
-    started = engine.start(Order(dist, machine, 0, timeout=hostile.TIMEOUT), tools, folder, Silent())
+    started = local_runs.start(Order(dist, machine, 0, timeout=hostile.TIMEOUT), tools, folder)
     assert started.appraisal.accepted
 
 
 @pytest.mark.more_boots
 def test_the_run_time_configuration_is_in_the_evidence(dist: Dist, tools: ToolsTree, folder: StateFolder) -> None:
     payload = b'{"deployment":"test","version":1}'
-    started = engine.start(Order(dist, Machine(), 0, payload=payload, timeout=hostile.TIMEOUT), tools, folder, Silent())
+    started = local_runs.start(Order(dist, Machine(), 0, payload=payload, timeout=hostile.TIMEOUT), tools, folder)
     assert started.appraisal.accepted

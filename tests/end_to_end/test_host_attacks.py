@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from end_to_end import hostile
-from pluto_deploy.local import engine
-from pluto_deploy.local.engine import Order
-from pluto_deploy.local.evidence import NotAttestedError
+from pluto_deploy.engine.gate import NotAttestedError
+from pluto_deploy.local import power
+from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import StateFolder
-from pluto_deploy.progress import Silent
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
 from pluto_measure.errors import SourceError
+from simulators import local_runs
 
 
 def refusal(order: Order, tools: ToolsTree, folder: StateFolder) -> dict[str, str]:
     """The findings that refused the machine: id to text. It must have been stopped."""
     with pytest.raises(NotAttestedError) as caught:
-        engine.start(order, tools, folder, Silent())
+        local_runs.start(order, tools, folder)
     assert caught.value.exit_code == 5
-    assert engine.status(folder).state == "refused"
+    assert power.status(folder).state == "refused"
     assert folder.wait_unlocked(5)  # its TPM lets go last, which takes a moment on a busy machine
     return {str(finding["id"]): str(finding["text"]) for finding in caught.value.findings}
 

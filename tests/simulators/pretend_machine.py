@@ -1,7 +1,8 @@
 """QEMU and swtpm as far as `pluto-deploy local` sees them, in a process of its own. For tests alone.
 
 The pretended machine writes a serial log, ends TLS on the forwarded port, and answers for evidence with a TPM in
-memory that went through the boot which the DIST predicts. `-pretend MODE` makes it misbehave:
+memory that went through the boot which the DIST predicts. `-pretend MODE`, or pretend=MODE at the end of the build's
+command line, makes it misbehave:
 
     honest   other-image   malformed   unwilling   silent   dies   mute-port
 """
@@ -9,13 +10,17 @@ memory that went through the boot which the DIST predicts. `-pretend MODE` makes
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import secrets
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pluto_deploy.local.machine import Machine
 from pluto_measure.digests import Digests, digest
@@ -43,6 +48,13 @@ def swtpm(words: list[str]) -> None:
                 channel.sendall(command[:2] + (10 + len(tail)).to_bytes(4, "big") + bytes(4) + tail)
 
 
+def built_to_be(words: list[str]) -> str:
+    """The mode that a build's command line names, for machines whose arguments a test does not make."""
+    uki = Path(words[words.index("-kernel") + 1])
+    command_line = Launch.parse((uki.parent / "launch.json").read_bytes()).command_line
+    return command_line.partition("pretend=")[2] or "honest"
+
+
 def evidence_machine(words: list[str], mode: str) -> tpm_quotes.Machine:
     """A TPM that went through the predicted boot, but for the mode."""
     uki = Path(words[words.index("-kernel") + 1])
@@ -67,8 +79,8 @@ def evidence_machine(words: list[str], mode: str) -> tpm_quotes.Machine:
     )
 
 
-def serve(port: int, machine: tpm_quotes.Machine, mode: str) -> None:
-    """The notary's port."""
+def serve(port: int, machine: tpm_quotes.Machine, mode: str, monitor_fd: int) -> None:
+    """The notary's port, and others that the monitor leads to it."""
     identity = make_identity(secrets.token_bytes)
     machine.outer_key_digest = identity.key_digest
 
@@ -82,14 +94,54 @@ def serve(port: int, machine: tpm_quotes.Machine, mode: str) -> None:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    server = http.server.HTTPServer(("127.0.0.1", port), Handler)
-    server.socket = server_context(identity).wrap_socket(server.socket, server_side=True)
-    server.serve_forever()
+    def opened(number: int) -> http.server.HTTPServer:
+        server = http.server.HTTPServer(("127.0.0.1", number), Handler)
+        server.socket = server_context(identity).wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    forwards = {port: opened(port)}
+    with socket.socket(fileno=monitor_fd) as listener:
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rwb") as stream:
+                stream.write(b'{"QMP": {"version": {}, "capabilities": []}}\n')
+                stream.flush()
+                while line := stream.readline():
+                    said = command(json.loads(line), forwards, opened)
+                    stream.write(b'{"event": "NOISE"}\n' + json.dumps({"return": said}).encode() + b"\n")
+                    stream.flush()
+
+
+def command(
+    ask: dict[str, Any],
+    forwards: dict[int, http.server.HTTPServer],
+    opened: Callable[[int], http.server.HTTPServer],
+) -> object:
+    """One command of QMP, of those that are asked for."""
+    if ask["execute"] == "qmp_capabilities":
+        return {}
+    if ask["execute"] == "quit":
+        os._exit(0)
+    verb, net, rule = ask["arguments"]["command-line"].split()
+    assert net == "net"
+    port = int(rule.split(":")[2].partition("-")[0])
+    if verb == "hostfwd_remove":
+        if (server := forwards.pop(port, None)) is None:
+            return f"host forwarding rule for {rule} not found\r\n"
+        server.shutdown()
+        server.server_close()
+        return f"host forwarding rule for {rule} removed\r\n"
+    try:
+        forwards[port] = opened(port)
+    except OSError:
+        return f"could not set up host forwarding rule '{rule}'\r\n"
+    return ""
 
 
 def qemu(words: list[str]) -> None:
     """Boot, in a manner of speaking."""
-    mode = words[words.index("-pretend") + 1] if "-pretend" in words else "honest"
+    mode = words[words.index("-pretend") + 1] if "-pretend" in words else built_to_be(words)
     serial = Path(next(word for word in words if word.startswith("file,id=serial")).rpartition("path=")[2])
     port = int(next(word for word in words if "hostfwd" in word).rpartition(":127.0.0.1:")[2].partition("-")[0])
     serial.write_bytes(b"EFI stub: Loaded initrd\r\n[    0.0] Linux version 6\r\npluto: nonsense\r\n")
@@ -101,7 +153,8 @@ def qemu(words: list[str]) -> None:
             file.write(b"[    1.000000] pluto: started component=notary version=0.1.0\r\n")
             file.write(b"[    1.100000] pluto: ready port=8443 buildid=" + machine.build_id.hex().encode() + b"\r\n")
         if mode != "mute-port":
-            serve(port, machine, mode)
+            monitor = next(word for word in words if word.startswith("socket,id=monitor"))
+            serve(port, machine, mode, int(monitor.split(",")[2].removeprefix("fd=")))
     time.sleep(600)
 
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from pluto_deploy.local import acceleration, engine
-from pluto_deploy.local.console import Malformed, Said
-from pluto_deploy.local.engine import Order, Started, Status
-from pluto_deploy.local.machine import BOOTS, Machine
-from pluto_deploy.local.state import LIVE, Record, StateFolder, default_root
-from pluto_deploy.progress import Progress, on_stderr
-from pluto_image import inputs, mirrors
-from pluto_image.artifact import Dist
-from pluto_image.fetch import Sources, Step
-from pluto_image.lockfile import Lock
-from pluto_image.tools import ToolsTree, ensure_tools
+from pluto_deploy import session
+from pluto_deploy.commands import words
+from pluto_deploy.commands.plan import planned_for
+from pluto_deploy.deployment import Deployment, Local, Network
+from pluto_deploy.engine.apply import carry_out
+from pluto_deploy.local import console, power
+from pluto_deploy.local.machine import BOOTS
+from pluto_deploy.local.state import LIVE, Record
+from pluto_deploy.local.target import LocalTarget
+from pluto_deploy.progress import Progress, Silent, on_stderr
+from pluto_image import inputs
 from pluto_measure.command import Result, counted
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.platform_file import parse_size
 from pluto_notary.config import encode_payload
-from pluto_notary.events import Event
+
+if TYPE_CHECKING:
+    from pluto_measure.appraise import Appraisal
+
+NAME: Final = "local"
 
 DESCRIPTION = """Boot a build under QEMU with a software TPM, take evidence from the running machine over TLS, and
 check it against what the build predicts. Returns when the machine is attested, and leaves it running, its notary on a
-local port; a machine that is anything else than the build is stopped. Needs no privilege. A software TPM proves
-nothing to others: this is for trying out and for tests."""
+local port; a machine that is anything else than the build is stopped. Called again with another build, it starts that
+one beside the first and leads the port over once it is attested. Needs no privilege. A software TPM proves nothing to
+others: this is for trying out and for tests."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,154 +58,141 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--deployment", metavar="LABEL", help="label in the run-time configuration (default: none)")
     parser.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds to wait (default: 300)")
     inputs.add_options(parser)
-    parser.add_argument("--state", type=Path, metavar="DIR", help="folder of this machine (default: the user's state)")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="folder of its state (default: the user's state)")
     parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Do what was asked for."""
-    folder = StateFolder((arguments.state or default_root()).absolute())
     if arguments.stop:
-        return _stopped(folder)
+        return _stopped(_existing(arguments))
     if arguments.status:
-        return _status(engine.status(folder))
+        return _status(_existing(arguments))
     if arguments.logs:
-        return _logs(engine.logs(folder))
+        return _logs(_existing(arguments))
     if arguments.dist is None:
         raise UsageError("no DIST is named", hint="run 'pluto-deploy local DIST', where DIST is what the build wrote")
     with on_stderr() as progress:
-        started = start(arguments, folder, progress)
+        begun = time.monotonic()
+        with session.of(_deployment(arguments), arguments, progress, wanted=True) as opened, opened.target.lock():
+            planned, scene = planned_for(opened, relaunch=False)
+            assert opened.wish is not None
+            gate, old_gate = opened.gate(opened.wish.expected), opened.old_gate(scene.machine(planned.fallback))
+            done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
+            assert done.appraisal is not None
+            assert planned.target is not None
+            target = opened.target
+            assert isinstance(target, LocalTarget)
+            progress.step("attested: it is what was built")
+        record = target.record(planned.target)
         if arguments.foreground:
-            return _foreground(folder, started, progress)
-    return _started(started)
+            return _foreground(target, planned.target, progress)
+    return _started(target, record, done.appraisal, round(time.monotonic() - begun, 2))
 
 
-def start(arguments: argparse.Namespace, folder: StateFolder, progress: Progress) -> Started:
-    """Start as the arguments say."""
-    dist = Dist.open(arguments.dist)
-    progress.doing("checking files")
-    # The disk is a GiB, and what is on it is measured; a wrong one is refused by its evidence.
-    dist.check(["pluto.efi", "firmware.fd", "lock.json"])
-    progress.doing("looking for QEMU and swtpm")
-    tools = _tools(arguments, dist, progress)
-    folder.create()
-    accelerator = arguments.accelerator
-    if accelerator == "auto":
-        progress.doing("trying out KVM")
-        accelerator = acceleration.choose(tools, dist.firmware.resolve(), folder.root / "accelerator.json")
-    order = Order(
-        dist=dist,
-        machine=Machine(arguments.boot, arguments.cpus, parse_size(arguments.memory), accelerator),
-        port=_port(arguments.port),
+def _deployment(arguments: argparse.Namespace) -> Deployment:
+    """The arguments as a deployment: a build of one's own, for which nobody has to vouch."""
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError(f"port {arguments.port} does not exist")
+    return Deployment(
+        name=NAME,
+        release=arguments.dist,
+        trust=None,
+        policy=None,
+        platform=Local(arguments.boot, arguments.accelerator),
+        cpus=arguments.cpus,
+        memory=parse_size(arguments.memory),
+        network=Network(None, (arguments.port,), None, None, ()),
         payload=encode_payload(deployment=arguments.deployment) if arguments.deployment else b"",
+        strategy="blue-green",
         timeout=arguments.timeout,
     )
-    return engine.start(order, tools, folder, progress)
 
 
-def _tools(arguments: argparse.Namespace, dist: Dist, progress: Progress) -> ToolsTree:
-    """The tools that the lock of the build names; fetched if they are not there."""
-    lock = Lock.parse(dist.lock.read_bytes())
-    return ensure_tools(
-        lock,
-        inputs.store_from(arguments),
-        _sources(arguments, lock),
-        offline=arguments.offline,
-        progress=_fetching(progress),
-    )
+def _existing(arguments: argparse.Namespace) -> LocalTarget:
+    """What is there, for looking and stopping."""
+    root = session.local_root(arguments, NAME)
+    return LocalTarget(root=root, wish=None, tools=session.tools_by(arguments, Silent()), progress=Silent())
 
 
-def _fetching(progress: Progress) -> Callable[[Step], None]:
-    """Tells of every file on a terminal, of every quarter elsewhere."""
-
-    def report(step: Step) -> None:
-        progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}")
-        if step.done == step.total or step.done % max(step.total // 4, 1) == 0:
-            progress.step(f"fetched {step.done} of {step.total} tools")
-
-    return report
-
-
-def _sources(arguments: argparse.Namespace, lock: Lock) -> Sources:
-    known = mirrors.from_options(arguments.mirror) if arguments.mirror else mirrors.from_apt()
-    return Sources(
-        bundle=arguments.bundle,
-        projects=tuple(text for text in arguments.store if "://" in text),
-        mirrors={archive.id: known.get(archive.path, ()) for archive in lock.archives},
-    )
-
-
-def _port(port: int) -> int:
-    if not 0 <= port <= 65535:
-        raise UsageError(f"port {port} does not exist")
-    return port
-
-
-def _started(started: Started) -> Result:
-    record = started.record
-    url = f"https://{engine.HOST}:{record.port}"
-    warnings = [finding for finding in started.appraisal.findings if finding.verdict == "warning"]
+def _started(target: LocalTarget, record: Record, appraisal: Appraisal, seconds: float) -> Result:
+    address = target.public()
+    url = f"https://{address}"
+    warnings = [finding for finding in appraisal.findings if finding.verdict == "warning"]
+    key = appraisal.claims.outer_key_digest.hex() if appraisal.claims is not None else ""
     document = {
-        **_facts("running", started.record),
+        **_facts("running", record, address.port),
         "url": url,
-        "seconds": started.seconds,
-        "appraisal": started.appraisal.to_json(),
+        "keyDigest": key,
+        "seconds": seconds,
+        "appraisal": appraisal.to_json(),
     }
-    passed = counted(sum(finding.verdict == "pass" for finding in started.appraisal.findings), "check")
+    passed = counted(sum(finding.verdict == "pass" for finding in appraisal.findings), "check")
     text = (
         f"running and attested: {url}\n"
         f"build {record.build_id} ({record.flavour}), {passed} passed, {counted(len(warnings), 'warning')}\n"
-        f"TLS key SHA-256 {record.key_digest}\n"
+        f"TLS key SHA-256 {key}\n"
         "try: curl -k " + url + "/health    end it: pluto-deploy local --stop\n"
     )
     return Result(document, text, notes=tuple(f"warning: {finding.id}: {finding.text}" for finding in warnings))
 
 
-def _foreground(folder: StateFolder, started: Started, progress: Progress) -> Result:
+def _foreground(target: LocalTarget, slot: str, progress: Progress) -> Result:
+    record, folder = target.record(slot), target.folder(slot)
     try:
-        for said in engine.follow(folder, started.record):
-            progress.step(_words(said))
+        for said in power.follow(folder, record):
+            progress.step(words.said(said))
     except KeyboardInterrupt:
-        engine.stop(folder)
-        return Result(_facts("stopped", started.record), "stopped\n")
-    engine.stop(folder)
+        return _stopped(target)
+    _stopped(target)
     raise SourceError("the machine ended by itself", hint=f"the serial log is {folder.serial_log}")
 
 
-def _stopped(folder: StateFolder) -> Result:
-    record = engine.stop(folder)
-    return Result(_facts("stopped", record), "stopped\n" if record else "no machine was running\n")
+def _stopped(target: LocalTarget) -> Result:
+    stopped: list[Record] = []
+    with target.lock():
+        target.close()
+        for machine in target.look().machines:
+            record = target.folder(machine.slot).record()
+            target.stop(machine.slot)
+            stopped += [record] if record is not None and record.state in LIVE else []
+    text = "stopped\n" if stopped else "no machine was running\n"
+    return Result(_facts("stopped", stopped[0] if stopped else None, 0), text)
 
 
-def _status(status: Status) -> Result:
-    document = {**_facts(status.state, status.record), "gone": list(status.gone)}
-    record = status.record
-    if record is None:
-        return Result(document, "no machine was started here yet\n")
+def _status(target: LocalTarget) -> Result:
+    slot, port = _last(target)
+    if slot is None:
+        return Result({"state": "absent", "gone": []}, "no machine was started here yet\n")
+    status = power.status(target.folder(slot))
+    record = target.record(slot)
+    document = {**_facts(status.state, record, port), "gone": list(status.gone)}
     text = f"{status.state}: {record.dist}, build {record.build_id[:16]}, started {record.started_at}\n"
     if status.state in LIVE:
-        text += f"https://{engine.HOST}:{record.port}, {record.accelerator}, QEMU is process {record.qemu.pid}\n"
+        text += f"https://{power.HOST}:{port}, {record.accelerator}, QEMU is process {record.qemu.pid}\n"
     if status.gone:
         raise SourceError(
-            f"{' and '.join(status.gone)} of the machine on port {record.port} ended unexpectedly",
+            f"{' and '.join(status.gone)} of the machine on port {port} ended unexpectedly",
             hint="run 'pluto-deploy local --stop' to clear away what is left",
         )
     return Result(document, text)
 
 
-def _logs(said: list[Said]) -> Result:
-    events = [one.to_json() for one in said if isinstance(one, Event)]
-    malformed = [one.problem for one in said if isinstance(one, Malformed)]
-    text = "".join(_words(one) + "\n" for one in said)
-    return Result({"events": events, "malformed": malformed}, text)
+def _logs(target: LocalTarget) -> Result:
+    slot, _ = _last(target)
+    heard = [] if slot is None else console.read(target.serial(slot))
+    return Result(words.events(heard), "".join(f"{words.said(one)}\n" for one in heard))
 
 
-def _words(said: Said) -> str:
-    if isinstance(said, Event):
-        return said.to_line().removeprefix("pluto: ")
-    return f"not an event: {said.problem}" if isinstance(said, Malformed) else said
+def _last(target: LocalTarget) -> tuple[str | None, int]:
+    """The machine that serves, or the last one that did, and its port; 0 where none serves."""
+    scene = target.look()
+    if scene.serving is not None:
+        return scene.serving, target.public().port
+    known = [(record.started_at, one.slot) for one in scene.machines if (record := target.folder(one.slot).record())]
+    return (max(known)[1] if known else None), 0
 
 
-def _facts(state: str, record: Record | None) -> dict[str, object]:
+def _facts(state: str, record: Record | None, port: int) -> dict[str, object]:
     known = record.to_json() if record else {}
-    return {**known, "state": state}
+    return {**known, "state": state, "port": port}

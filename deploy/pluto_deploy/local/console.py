@@ -89,6 +89,25 @@ def tail(path: Path, lines: int) -> list[str]:
             data = file.read()
     except FileNotFoundError:
         return []
+    return printable(data, lines)
+
+
+def printable(data: bytes, lines: int) -> list[str]:
+    """The last lines of what somebody else wrote, fit to be shown. Pure."""
     text = data.decode("ascii", errors="replace")
     shown = ("".join(c if c.isprintable() else "·" for c in line)[:200] for line in text.splitlines())
     return [line for line in shown if line.strip()][-lines:]
+
+
+def read(log: bytes) -> list[Said]:
+    """What a whole log says; each milestone once, the first time. Pure."""
+    heard: list[Said] = []
+    told = set[str]()
+    for line in log.split(b"\n"):
+        said = decode(line)
+        if said is None or (isinstance(said, str) and said in told):
+            continue
+        if isinstance(said, str):
+            told.add(said)
+        heard.append(said)
+    return heard

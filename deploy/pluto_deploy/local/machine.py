@@ -65,7 +65,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Where the machine's ends are on the host: files, an inherited socket to the TPM's control channel, a port.
+    """Where the machine's ends are on the host: files, inherited sockets, and a port of its own, which no client knows.
+
+    `tpm_fd` leads to the TPM's control channel, the monitor listens on `monitor_fd`.
 
     `serial_fd` is an inherited stream socket for whoever wants to type; what the guest says is in `serial_log` anyway.
     """
@@ -76,6 +78,7 @@ class Wiring:
     config: Path
     serial_log: Path
     tpm_fd: int
+    monitor_fd: int
     port: int
     serial_fd: int | None = None
 
@@ -103,6 +106,8 @@ def arguments(machine: Machine, wiring: Wiring, extra: Sequence[str] = ()) -> li
         "-chardev", f"socket,id=tpm,fd={wiring.tpm_fd}",
         "-tpmdev", "emulator,id=tpm,chardev=tpm",
         "-device", "tpm-crb,tpmdev=tpm",
+        "-chardev", f"socket,id=monitor,fd={wiring.monitor_fd},server=on,wait=off",
+        "-mon", "chardev=monitor,mode=control",
         "-chardev", _serial(wiring),
         "-serial", "chardev:serial",
         *extra,

@@ -112,10 +112,14 @@ def _gone_within(process: Process, seconds: float) -> bool:
 
 
 def _stat(pid: int) -> int | None:
-    """Field 22 (starttime) of /proc/PID/stat, proc(5); None if no such process runs (one to be reaped does not)."""
+    """Field 22 (starttime) of /proc/PID/stat, proc(5); None if no such process runs.
+
+    One that waits to be reaped does not; but while any of its threads (field 20) is on its way out, it keeps its files.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])
+    ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+    return None if ended else int(fields[19])

@@ -21,7 +21,7 @@ from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 
 VERSION: Final = 1
-# starting: not attested yet; running: attested; refused, failed, stopped: the machine was ended, for that reason
+# starting: no client was led to it yet; running: they were; refused, failed, stopped: it was ended, for that reason
 STATES: Final = ("starting", "running", "refused", "failed", "stopped")
 LIVE: Final = STATES[:2]
 _POLL: Final = 0.05
@@ -29,7 +29,7 @@ _POLL: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One machine, present or past. `key_digest`: SHA-256 of the TLS key that was attested, empty before that."""
+    """One machine, present or past. `port` is its own, which no client knows."""
 
     state: str
     dist: str
@@ -43,7 +43,6 @@ class Record:
     started_at: str  # RFC 3339
     qemu: Process
     swtpm: Process
-    key_digest: str = ""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -60,7 +59,6 @@ class Record:
             "startedAt": self.started_at,
             "qemu": self.qemu.to_json(),
             "swtpm": self.swtpm.to_json(),
-            "keyDigest": self.key_digest,
         }
 
     @classmethod
@@ -82,18 +80,11 @@ class Record:
             started_at=fields.take("startedAt", str),
             qemu=Process.from_json(fields.take("qemu", dict)),
             swtpm=Process.from_json(fields.take("swtpm", dict)),
-            key_digest=fields.take("keyDigest", str),
         )
         fields.end()
         if record.state not in STATES:
             raise FormatError("state", f"state {record.state!r} is not one of {', '.join(STATES)}")
         return record
-
-
-def default_root() -> Path:
-    """The user's folder for this: below $XDG_STATE_HOME, else ~/.local/state."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "pluto-tee/local"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,21 +22,31 @@ _COLLATERAL_LIMIT: Final = 16 * 1024 * 1024
 _LOG_LIMIT: Final = 16 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class QuoteFiles:
+    """Where a caller has what a TDX quote is judged by; `evidence` only names it in errors."""
+
+    evidence: Path
+    collateral: Path | None = None
+    state: Path | None = None
+    log: Path | None = None
+
+
 def tdx_inputs(
-    arguments: argparse.Namespace, quote: Quote, policy: Policy | None, report_data: bytes | None
+    given: QuoteFiles, quote: Quote, policy: Policy | None, report_data: bytes | None
 ) -> tuple[TdxInputs, list[str]]:
-    """What the options of `verify` name, read, and notes for people. What is not there is for a finding to say."""
+    """What is given, read, and notes for people. What is not there is for a finding to say."""
     rules = (policy or STRICT).tdx or STRICT.tdx
     roots = INTEL_ROOTS | frozenset(rules.insecure_roots if rules else ())
-    log = None if arguments.log is None else files.read(arguments.log, what="log", limit=_LOG_LIMIT)
-    with files.naming("evidence", arguments.evidence):
+    log = None if given.log is None else files.read(given.log, what="log", limit=_LOG_LIMIT)
+    with files.naming("evidence", given.evidence):
         pck = pck_chain(quote.certificates, roots)
-    found, notes = _given(arguments, pck)
+    found, notes = _given(given, pck)
     if found is None:
         return TdxInputs(report_data=report_data, log=log), notes
-    with files.naming("collateral", arguments.collateral or arguments.state):
+    with files.naming("collateral", given.collateral or given.state or given.evidence):
         checked = check_collateral(found.standard, roots)  # remembered until the appraisal asks for it again
-    rollbacks = None if arguments.state is None else _rollbacks(arguments.state, checked)
+    rollbacks = None if given.state is None else _rollbacks(given.state, checked)
     inputs = TdxInputs(
         collateral=found.standard, early=found.early, rollbacks=rollbacks, report_data=report_data, log=log
     )
@@ -58,24 +68,24 @@ def remember(state: Path, collateral: Collateral) -> list[str]:
     return []
 
 
-def _given(arguments: argparse.Namespace, pck: PckChain) -> tuple[Given | None, list[str]]:
+def _given(given: QuoteFiles, pck: PckChain) -> tuple[Given | None, list[str]]:
     fmspc, ca = pck.extension.fmspc, pck.ca or "platform"
-    if arguments.collateral is not None:
-        data = files.read(arguments.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
-        with files.naming("collateral", arguments.collateral):
+    if given.collateral is not None:
+        data = files.read(given.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
+        with files.naming("collateral", given.collateral):
             try:
                 return read_collateral(data, fmspc, ca), []
             except NotInBundleError as error:
-                return None, [f"{arguments.collateral}: {error}"]
-    if arguments.state is None:
+                return None, [f"{given.collateral}: {error}"]
+    if given.state is None:
         return None, []
     # Imported here: most calls keep no state.
     from pluto_measure.collateral.store import Store
 
-    bundle = Store(arguments.state).bundle(fmspc, ca)
+    bundle = Store(given.state).bundle(fmspc, ca)
     if bundle is None:
-        return None, [f"{arguments.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA"]
-    with files.naming("collateral", arguments.state):
+        return None, [f"{given.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA"]
+    with files.naming("collateral", given.state):
         return bundle.given(fmspc, ca), []
 
 

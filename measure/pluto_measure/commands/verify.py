@@ -111,7 +111,7 @@ def verify(arguments: argparse.Namespace) -> Result:
     """Verify and appraise; the document is the appraisal."""
     # Imported here: `cryptography` takes longer to load than the other commands take to run.
     from pluto_measure.appraise import NOTHING, parse_evidence, quote_of, verify_evidence
-    from pluto_measure.commands.quote_inputs import remember, tdx_inputs
+    from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
     from pluto_measure.commands.references import reference_values
     from pluto_measure.commands.references import remember as remember_releases
     from pluto_measure.policy import Policy
@@ -129,7 +129,8 @@ def verify(arguments: argparse.Namespace) -> Result:
     notes += _what_does_not_apply(arguments, is_bare=parsed is quote, is_tdx=quote is not None)
     tdx = NOTHING
     if quote is not None:
-        tdx, more = tdx_inputs(arguments, quote, policy, given.report_data)
+        known = QuoteFiles(arguments.evidence, arguments.collateral, arguments.state, arguments.log)
+        tdx, more = tdx_inputs(known, quote, policy, given.report_data)
         notes += more
     # All else was parsed, so what can still be malformed is the event log, in the evidence or beside it.
     with files.naming(*(("evidence", arguments.evidence) if arguments.log is None else ("log", arguments.log))):

@@ -1,29 +1,25 @@
-"""Starts the local machine and returns when it is attested; stops it, looks at it, reads its log.
+"""One machine on this computer: power on, wait until it is ready, power off, look at it, read its log.
 
-A machine that is not what the build predicts is ended at once. Whatever goes wrong on the way, nothing is left running.
+Nothing is attested here: the engine does so before any client is led to the machine.
 """
 
 from __future__ import annotations
 
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 
-from pluto_deploy.local import console, evidence, machine, processes, swtpm
+from pluto_deploy.local import console, machine, monitor, processes, swtpm
 from pluto_deploy.local.console import Console, Malformed, Said
-from pluto_deploy.local.evidence import NotAttestedError, NotAuthenticError, Seen
 from pluto_deploy.local.machine import Machine, Wiring
 from pluto_deploy.local.processes import Process
 from pluto_deploy.local.state import LIVE, Record, StateFolder
 from pluto_deploy.progress import Progress
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
-from pluto_measure.appraise import Appraisal
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.measurements import Measurements, measure
@@ -33,7 +29,6 @@ from pluto_notary.events import Event
 HOST: Final = "127.0.0.1"
 PROFILE: Final = "local"
 _POLL: Final = 0.1
-_REQUEST_TIMEOUT: Final = 60.0  # one request, seconds: a TPM signs slowly under emulation
 _STOP_TIMEOUT: Final = 5.0
 
 
@@ -53,50 +48,9 @@ class Order:
     serial_fd: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """An attested machine. `seconds`: from power-on to each thing reached."""
-
-    record: Record
-    appraisal: Appraisal
-    seen: Seen
-    seconds: dict[str, float]
-
-
 def reference(dist: Dist, shape: Machine) -> Measurements:
     """What this build must measure on this machine: computed here, from digests, before anything runs."""
     return measure(dist.launch, shape.platform(Digests.of(dist.firmware.read_bytes())), PROFILE)
-
-
-def start(order: Order, tools: ToolsTree, folder: StateFolder, progress: Progress) -> Started:
-    """Start and attest. Raises UsageError (runs already, port taken), SourceError (did not come up),
-
-    NotAttestedError or NotAuthenticError (came up as something else; it is stopped then).
-    """
-    expected = reference(order.dist, order.machine)
-    with folder.lock() as lock:
-        order = replace(order, port=free_port(order.port))
-        progress.doing("starting the machine")
-        record = power_on(order, tools, folder, lock)
-        begun = time.monotonic()
-        progress.step(f"power-on ({order.machine.accelerator}, port {order.port})")
-        reason = "failed"
-        try:
-            seconds = _wait_ready(order, folder, record, begun, progress)
-            progress.doing("asking for evidence")
-            appraisal, seen = _attest(order, record, expected, begun)
-            seconds["attested"] = round(time.monotonic() - begun, 2)
-            record = replace(record, state="running", key_digest=seen.key_digest.hex())
-            folder.write(record)
-            progress.step("attested: it is what was built")
-            reason = "running"
-            return Started(record, appraisal, seen, seconds)
-        except (NotAttestedError, NotAuthenticError):
-            reason = "refused"
-            raise
-        finally:
-            if reason != "running":
-                power_off(folder, record, reason)
 
 
 def stop(folder: StateFolder) -> Record | None:
@@ -125,10 +79,10 @@ def power_on(order: Order, tools: ToolsTree, folder: StateFolder, lock: int) -> 
     folder.config.write_bytes(encode_config_disk(order.payload))
     swtpm.prepare(tools, folder.tpm)
     ours, its = socket.socketpair()
-    with ours, its:
+    with ours, its, monitor.listening(folder.root) as monitor_fd:
         begun = [swtpm.serve(tools, folder.tpm, control_fd=its.fileno(), output=folder.output("swtpm"))]
         try:
-            begun.append(_start_qemu(order, tools, folder, (ours.fileno(), lock)))
+            begun.append(_start_qemu(order, tools, folder, (ours.fileno(), monitor_fd, lock)))
             record = _record(order, begun[1], begun[0])
             folder.write(record)
         except BaseException:
@@ -205,6 +159,7 @@ def _start_qemu(order: Order, tools: ToolsTree, folder: StateFolder, inherit: Se
         config=folder.config,
         serial_log=folder.serial_log,
         tpm_fd=inherit[0],
+        monitor_fd=inherit[1],
         port=order.port,
         serial_fd=order.serial_fd,
     )
@@ -230,10 +185,13 @@ def _record(order: Order, qemu: Process, tpm: Process) -> Record:
     )
 
 
-def _wait_ready(
-    order: Order, folder: StateFolder, record: Record, begun: float, progress: Progress
+def wait_ready(
+    timeout: float, folder: StateFolder, record: Record, begun: float, progress: Progress
 ) -> dict[str, float]:
-    """Until the notary says that it is ready; what was reached on the way, in seconds since power-on."""
+    """Until the notary says that it is ready; what was reached on the way, in seconds since `begun`, the power-on.
+
+    SourceError, with its last words, where the machine ends or `timeout` seconds go by.
+    """
     reader, seconds = Console(folder.serial_log), dict[str, float]()
     progress.doing("booting")
     while True:
@@ -245,8 +203,8 @@ def _wait_ready(
                 return seconds
         if not running:
             raise _ended(folder, "the machine ended before it was ready")
-        if time.monotonic() - begun > order.timeout:
-            raise _ended(folder, f"the machine was not ready after {order.timeout:.0f} s")
+        if time.monotonic() - begun > timeout:
+            raise _ended(folder, f"the machine was not ready after {timeout:.0f} s")
         time.sleep(_POLL)
 
 
@@ -260,23 +218,6 @@ def _tell(said: Said, progress: Progress) -> str:
         return "malformed"
     progress.step(said)
     return said
-
-
-def _attest(order: Order, record: Record, expected: Measurements, begun: float) -> tuple[Appraisal, Seen]:
-    policy = evidence.local_policy(
-        config_digest=sha256(order.payload).digest(), allow_debug=order.dist.launch.flavour == "debug"
-    )
-    while True:
-        nonce = secrets.token_bytes(32)
-        try:
-            seen = evidence.fetch(HOST, record.port, nonce, timeout=_REQUEST_TIMEOUT)
-            break
-        except SourceError:
-            # The port is forwarded before the guest listens, so the first connection may be reset.
-            if time.monotonic() - begun > order.timeout or not processes.alive(record.qemu):
-                raise
-            time.sleep(_POLL)
-    return evidence.appraise(seen, expected, policy, at=datetime.now(UTC), nonce=nonce), seen
 
 
 def _ended(folder: StateFolder, what: str) -> SourceError:

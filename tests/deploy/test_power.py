@@ -10,15 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from pluto_deploy.local import console, engine, processes
-from pluto_deploy.local.engine import Order, Started
-from pluto_deploy.local.evidence import NotAttestedError
+from pluto_deploy.engine.gate import NotAttestedError
+from pluto_deploy.local import console, power, processes
 from pluto_deploy.local.machine import Machine
+from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import StateFolder
-from pluto_deploy.progress import Silent
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
 from pluto_measure.errors import FormatError, PlutoError, SourceError, UsageError
+from simulators import local_runs
+from simulators.local_runs import Started
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def order(dist: Dist, mode: str = "honest", timeout: float = 30.0) -> Order:
 
 
 def start(dist: Dist, tools: ToolsTree, folder: StateFolder, mode: str = "honest", timeout: float = 30.0) -> Started:
-    return engine.start(order(dist, mode, timeout), tools, folder, Silent())
+    return local_runs.start(order(dist, mode, timeout), tools, folder)
 
 
 def test_a_machine_that_is_what_was_built_is_attested_and_keeps_running_until_stopped(
@@ -40,17 +41,17 @@ def test_a_machine_that_is_what_was_built_is_attested_and_keeps_running_until_st
         "policy.ak_trust",
         "policy.reference_signature",
     }
-    assert engine.status(folder).state == "running"
+    assert power.status(folder).state == "running"
     assert started.seconds["ready"] <= started.seconds["attested"]
-    assert "pluto: nonsense" not in str(engine.logs(folder))
-    assert any(isinstance(said, console.Malformed) for said in engine.logs(folder))
+    assert "pluto: nonsense" not in str(power.logs(folder))
+    assert any(isinstance(said, console.Malformed) for said in power.logs(folder))
 
-    assert engine.stop(folder) == started.record
+    assert power.stop(folder) == started.record
     assert not processes.alive(started.record.qemu)
     assert not processes.alive(started.record.swtpm)
-    assert engine.status(folder).state == "stopped"
+    assert power.status(folder).state == "stopped"
     assert not folder.tpm.exists()
-    assert engine.stop(folder) is None
+    assert power.stop(folder) is None
 
 
 def test_a_second_start_is_refused_while_a_machine_runs(dist: Dist, tools: ToolsTree, folder: StateFolder) -> None:
@@ -74,7 +75,7 @@ def test_a_machine_with_one_more_event_is_refused_named_and_stopped(
         start(dist, tools, folder, "other-image")
     assert caught.value.exit_code == 5
     assert {finding["id"] for finding in caught.value.findings} >= {"register.pcr11", "log.events.pcr11"}
-    assert engine.status(folder).state == "refused"
+    assert power.status(folder).state == "refused"
     assert not folder.locked()
 
 
@@ -91,7 +92,7 @@ def test_a_machine_that_does_not_come_up_is_reported_and_nothing_is_left(
 ) -> None:
     with pytest.raises(error, match=words):
         start(dist, tools, folder, mode, timeout=3.0)
-    assert engine.status(folder).state == "failed"
+    assert power.status(folder).state == "failed"
     assert not folder.locked()
     record = folder.record()
     assert record is not None
@@ -113,9 +114,9 @@ def test_a_process_that_was_killed_is_noticed(program: str, dist: Dist, tools: T
     record = start(dist, tools, folder).record
     os.kill(getattr(record, program).pid, signal.SIGKILL)
     limit = time.monotonic() + 5
-    while engine.status(folder).state != "broken":
+    while program not in power.status(folder).gone:
         assert time.monotonic() < limit
-    assert program in engine.status(folder).gone
+    assert power.status(folder).state == "broken"
 
 
 def test_what_is_left_of_a_machine_that_was_killed_is_cleared_away(
@@ -123,8 +124,8 @@ def test_what_is_left_of_a_machine_that_was_killed_is_cleared_away(
 ) -> None:
     record = start(dist, tools, folder).record
     os.kill(record.qemu.pid, signal.SIGKILL)
-    assert engine.stop(folder) == record
-    assert engine.status(folder).state == "stopped"
+    assert power.stop(folder) == record
+    assert power.status(folder).state == "stopped"
     assert not folder.tpm.exists()
 
 
@@ -134,7 +135,7 @@ def test_a_start_under_way_is_not_disturbed_by_stopping_an_earlier_machine(
     record = start(dist, tools, folder).record
     processes.end(record.qemu)
     with folder.lock(), pytest.raises(SourceError, match="another command is starting"):
-        engine.stop(folder)
+        power.stop(folder)
     assert folder.tpm.exists()
 
 
@@ -144,7 +145,7 @@ def test_a_port_that_is_taken_is_an_error_before_anything_starts(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         busy = replace(order(dist), port=taken.getsockname()[1])
         with pytest.raises(UsageError, match="cannot be used"):
-            engine.start(busy, tools, folder, Silent())
+            local_runs.start(busy, tools, folder)
     assert folder.record() is None
 
 
@@ -153,34 +154,34 @@ def test_the_machine_outlives_the_command_and_can_be_stopped_by_another(
 ) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from deploy.conftest import PretendTools\nfrom pluto_deploy.local import engine\n"
-        "from pluto_deploy.local.engine import Order\nfrom pluto_deploy.local.machine import Machine\n"
-        "from pluto_deploy.local.state import StateFolder\nfrom pluto_deploy.progress import Silent\n"
-        "from pluto_image.artifact import Dist\n"
+        "from simulators.pretend_tools import PretendTools\n"
+        "from pluto_deploy.local.power import Order\nfrom pluto_deploy.local.machine import Machine\n"
+        "from pluto_deploy.local.state import StateFolder\nfrom pluto_image.artifact import Dist\n"
+        "from simulators import local_runs\n"
         "root, state = map(Path, sys.argv[1:])\n"
-        "engine.start(Order(Dist.open(root), Machine(), 0), PretendTools(root), StateFolder(state), Silent())\n"
+        "local_runs.start(Order(Dist.open(root), Machine(), 0), PretendTools(root), StateFolder(state))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script, dist.root, folder.root], check=True, env=environment)
-    assert engine.status(folder).state == "running"
-    record = engine.stop(folder)
+    assert power.status(folder).state == "running"
+    record = power.stop(folder)
     assert record is not None
     assert not processes.alive(record.qemu)
 
 
 def test_a_machine_whose_starter_was_killed_can_be_stopped(dist: Dist, tools: ToolsTree, folder: StateFolder) -> None:
     with folder.lock() as lock:
-        record = engine.power_on(replace(order(dist, "silent"), port=1), tools, folder, lock)
-    assert engine.status(folder).state == "starting"
+        record = power.power_on(replace(order(dist, "silent"), port=1), tools, folder, lock)
+    assert power.status(folder).state == "starting"
     assert folder.locked(), "the machine itself holds the lock"
-    assert engine.stop(folder) == record
+    assert power.stop(folder) == record
     assert not folder.locked()
 
 
 def test_following_a_machine_ends_with_it(dist: Dist, tools: ToolsTree, folder: StateFolder) -> None:
     record = start(dist, tools, folder).record
     said = []
-    for one in engine.follow(folder, record):
+    for one in power.follow(folder, record):
         said.append(one)
         if len(said) == 4:
             processes.end(record.qemu)

@@ -1,0 +1,72 @@
+"""`pluto-deploy plan`: what `apply` would do, and why. Writes nothing anywhere."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pluto_deploy import session
+from pluto_deploy.commands import words
+from pluto_deploy.engine import plan as plans
+from pluto_deploy.engine.plan import Plan
+from pluto_deploy.engine.scene import Scene
+from pluto_deploy.progress import on_stderr
+from pluto_deploy.session import Session
+from pluto_image import inputs
+from pluto_measure.command import Result
+
+DESCRIPTION = """Judge the release by trust file and policy, look at the target, and print each step that 'apply' would
+take, with the reason. Nothing is written, here or there."""
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("plan", help="print what apply would do, and why", description=DESCRIPTION)
+    parser.set_defaults(run=run)
+    session.add_options(parser)
+    session.add_judging_options(parser)
+    add_relaunch(parser)
+    inputs.add_options(parser)
+
+
+def add_relaunch(parser: argparse.ArgumentParser) -> None:
+    """--relaunch."""
+    parser.add_argument(
+        "--relaunch",
+        action="store_true",
+        help="replace the machine by a new one of the same kind, as Intel advises after an update of its TDX module",
+    )
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Plan; the document has the plan and what it was made from."""
+    with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
+        planned, scene = planned_for(opened, relaunch=arguments.relaunch)
+        assert opened.wish is not None
+        text = words.place(opened.deployment) + "\n" + words.release(opened.wish) + words.scene(scene)
+        return Result(document(opened, planned, scene), text + words.plan(planned))
+
+
+def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
+    """The plan for what is wanted, and what was found."""
+    assert opened.wish is not None
+    opened.progress.doing("looking at the target")
+    scene = opened.target.look()
+    return plans.plan(opened.wish.generation, scene, strategy=opened.deployment.strategy, relaunch=relaunch), scene
+
+
+def document(opened: Session, planned: Plan, scene: Scene) -> dict[str, object]:
+    """For programs."""
+    asked = opened.wish
+    facts: dict[str, object] = {"deployment": opened.deployment.name, "kind": opened.deployment.kind}
+    if asked is not None:
+        judgement = asked.expected.judgement
+        facts["release"] = {
+            "statement": asked.generation.release,
+            "buildId": asked.launch.build_id,
+            "flavour": asked.launch.flavour,
+            "organisations": [] if judgement is None else list(judgement.organisations),
+            "sequence": None if judgement is None else judgement.release.facts.place.sequence,
+        }
+        facts["generation"] = {**asked.generation.to_json(), "id": asked.generation.id}
+    return {**facts, "target": scene.to_json(), "plan": planned.to_json()}

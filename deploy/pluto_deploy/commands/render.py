@@ -1,0 +1,86 @@
+"""`pluto-deploy render`: the files that a deployment puts on its target, without touching anything."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pluto_deploy import session
+from pluto_deploy.deployment import BareMetal
+from pluto_deploy.engine.wish import Wish, rules, wish
+from pluto_deploy.progress import on_stderr
+from pluto_measure.command import Result, counted
+from pluto_measure.errors import UsageError
+from pluto_notary.config import encode_config_disk
+
+DESCRIPTION: Final = """Print the files that 'apply' would put on the target, and the reference values that its machine
+has to meet: to be read, compared or kept. Nothing is connected to. Numbers that a host leases are as on an empty
+host."""
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("render", help="print the files of a deployment", description=DESCRIPTION)
+    parser.set_defaults(run=run)
+    session.add_options(parser)
+    session.add_judging_options(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write them below this new folder instead")
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Render; the document maps names to texts, and binary files to hex."""
+    deployment = session.read_deployment(arguments.deployment)
+    with on_stderr() as progress:
+        progress.doing("checking the release")
+        given = rules(
+            deployment,
+            at=session.now(),
+            memory=session.memory(deployment, arguments),
+            older=arguments.accept_older,
+            sigstore_root=arguments.sigstore_root,
+        )
+        rendered = contents(wish(deployment, given))
+    if arguments.out is not None:
+        _write(arguments.out, rendered)
+        note = f"wrote {counted(len(rendered), 'file')} below {arguments.out}"
+        return Result({"out": str(arguments.out), "files": sorted(rendered)}, "", notes=(note,))
+    shown = {name: _shown(data) for name, data in rendered.items()}
+    text = "".join(f"==> {name} <==\n{data.rstrip()}\n\n" for name, data in shown.items())
+    return Result({"deployment": deployment.name, "files": shown}, text)
+
+
+def contents(asked: Wish) -> dict[str, bytes]:
+    """Every file by its path on the target; what is beside them lies below `reference/`."""
+    rendered: dict[str, bytes] = {}
+    if isinstance(asked.deployment.platform, BareMetal):
+        from pluto_deploy.metal import slots  # only hosts have units
+
+        rendered |= slots.files_of_an_empty_host(asked)
+    else:
+        rendered |= {"config.disk": encode_config_disk(asked.deployment.payload)}
+        rendered |= {"generation.json": asked.generation.to_text()}
+    rendered["reference/measurements.json"] = asked.expected.references.to_text().encode()
+    return rendered
+
+
+def _shown(data: bytes) -> str:
+    """Text as it is; of binary files what is before the zeros at their end, in hex."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return f"hex {data.rstrip(bytes(1)).hex()} then zeros, {len(data)} bytes" if "\0" in text else text
+
+
+def _write(out: Path, rendered: Mapping[str, bytes]) -> None:
+    if out.exists():
+        raise UsageError(f"{out} is there already", hint="name a folder that is not")
+    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder:
+        for name, data in rendered.items():
+            path = Path(folder) / "files" / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        (Path(folder) / "files").rename(out)

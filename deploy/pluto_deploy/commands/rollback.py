@@ -1,0 +1,54 @@
+"""`pluto-deploy rollback`: back to the machine that served before, which is appraised again first."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pluto_deploy import session
+from pluto_deploy.commands import words
+from pluto_deploy.commands.plan import document
+from pluto_deploy.engine import plan as plans
+from pluto_deploy.engine.apply import carry_out
+from pluto_deploy.progress import on_stderr
+from pluto_image import inputs
+from pluto_measure.command import Result
+from pluto_measure.errors import UsageError
+
+DESCRIPTION = """Start the machine that served before and lead clients to it, once it was appraised against its own
+release, which trust file and policy judge as they stand today: a release that was revoked is not gone back to. After
+an upgrade that was refused, what was left of it is cleared away; what served all along serves on."""
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "rollback", help="go back to the machine that served before", description=DESCRIPTION
+    )
+    parser.set_defaults(run=run)
+    session.add_options(parser)
+    session.add_judging_options(parser)
+    inputs.add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Go back; the document has the plan and the appraisal of what serves."""
+    with (
+        on_stderr() as progress,
+        session.opened(arguments, progress, wanted=False) as opened,
+        opened.target.lock(),
+    ):
+        scene = opened.target.look()
+        planned = plans.rollback(scene, strategy=opened.deployment.strategy)
+        machine = scene.machine(planned.target)
+        if machine is None or machine.generation is None:
+            raise UsageError("the machine that serves is not complete", hint="run 'pluto-deploy apply'")
+        gate = opened.gate(opened.expected_of(machine, older=True))
+        old_gate = opened.old_gate(scene.machine(planned.fallback))
+        done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
+        assert done.appraisal is not None, "every such plan ends with an appraisal of what serves"
+        address = str(opened.target.public())
+        facts = {**document(opened, planned, scene), "address": address, "appraisal": done.appraisal.to_json()}
+    text = f"machine {planned.target} serves on {address}, generation {machine.generation.short}\n"
+    hint = "the deployment file still names the newer release: name this one in it, or 'apply' upgrades again"
+    return Result(facts, text + words.appraisal(done.appraisal), notes=(hint,))

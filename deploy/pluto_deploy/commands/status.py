@@ -1,0 +1,42 @@
+"""`pluto-deploy status`: what is on the target, and where the last command left off. Proves nothing; `verify` does."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from pluto_deploy import session
+from pluto_deploy.commands import words
+from pluto_deploy.local import console
+from pluto_deploy.progress import on_stderr
+from pluto_image import inputs
+from pluto_measure.command import Result
+from pluto_notary.events import Event
+
+DESCRIPTION: Final = """Show which machines there are, which of them serves, and what it last said of itself. A host can
+say what it likes: 'verify' appraises."""
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("status", help="show what is on the target", description=DESCRIPTION)
+    parser.set_defaults(run=run)
+    session.add_options(parser)
+    inputs.add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Look; the document has the target and the journal's last entry."""
+    with on_stderr() as progress, session.opened(arguments, progress, wanted=False, judged=False) as opened:
+        scene = opened.target.look()
+        spoke = b"" if scene.serving is None else opened.target.serial(scene.serving)
+    last = [one for one in console.read(spoke) if isinstance(one, Event)][-1:]
+    journal = opened.journal.last()
+    facts: dict[str, object] = {"deployment": opened.deployment.name, "kind": opened.deployment.kind}
+    facts |= {"target": scene.to_json(), "journal": journal, "lastEvent": last[0].to_json() if last else None}
+    text = words.place(opened.deployment) + "\n" + words.scene(scene)
+    if last:
+        text += f"last said   {words.said(last[0])}\n"
+    if journal is not None and journal.get("state") == "at work":
+        text += f"journal     a command of {journal.get('at')} did not end; 'pluto-deploy apply' goes on\n"
+    return Result(facts, text)

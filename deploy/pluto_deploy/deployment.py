@@ -1,0 +1,286 @@
+"""DEPLOYMENT.toml: what an operator wants to run, where, and whose word counts. Pure: TOML in, a frozen value out.
+
+An unknown key is an error, and so is what could never work together. `trust` and `policy` are required: nothing is
+deployed that was not verified. Format: docs/formats/deployment.md.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.layout import GUEST_PORT, checked_name
+from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.formats.strict_json import Fields
+from pluto_measure.platform_file import parse_size
+from pluto_measure.policy import is_machine
+from pluto_measure.toml import table
+from pluto_notary.config import encode_payload
+from pluto_notary.errors import ConfigError
+
+T = TypeVar("T")
+VERSION: Final = 1
+KINDS: Final = ("local", "bare-metal")
+TEES: Final = ("tdx", "insecure_none")
+STRATEGIES: Final = ("blue-green", "replace")
+ACCELERATORS: Final = ("auto", "tcg", "kvm")
+BOOTS: Final = ("uki-kernel", "disk")
+ROUTED: Final = "routed"
+POLICY: Final = "policy"
+OPENSSH: Final = "openssh"
+
+_WHAT: Final = "deployment"
+_INTERFACE: Final = re.compile(r"(bridge|macvtap):([a-zA-Z0-9][a-zA-Z0-9_.-]{0,14})")
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_EGRESS: Final = re.compile(r"(tcp|udp):([1-9][0-9]{0,4})")
+_LONGEST_TIMEOUT: Final = 24 * 3600
+_MOST_PORTS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """This computer, with a software TPM."""
+
+    boot: str
+    accelerator: str
+
+
+@dataclass(frozen=True, slots=True)
+class BareMetal:
+    """A TDX host that is reached by SSH.
+
+    profile  of the release's platforms.toml; None: the only one that has as many vCPUs
+    machine  the machine's name in evidence ("ppid:…", "platformInstance:…"); None: any that the policy names
+    network  "routed", "bridge:INTERFACE" or "macvtap:INTERFACE"
+    """
+
+    login: Login
+    tee: str
+    profile: str | None
+    machine: str | None
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where clients come, and where the trust domain may go.
+
+    address  of the host that the ports are on (routed), or of the trust domain itself (bridge, macvtap)
+    mac      of the trust domain (bridge, macvtap), as the provider registered it
+    egress   (protocol, port) that may be connected to from inside; nothing else is
+    """
+
+    domain: str | None
+    ports: tuple[int, ...]
+    address: str | None
+    mac: str | None
+    egress: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One machine that serves, as an operator wants it. Memory in bytes, `timeout` in seconds from start to evidence.
+
+    `trust` is None only for a build of one's own on one's own computer, which no file can ask for.
+    """
+
+    name: str
+    release: Path
+    trust: Path | None
+    policy: Path | None
+    platform: Local | BareMetal
+    cpus: int
+    memory: int
+    network: Network
+    payload: bytes  # the run-time configuration
+    strategy: str
+    timeout: int
+
+    @property
+    def kind(self) -> str:
+        return "local" if isinstance(self.platform, Local) else "bare-metal"
+
+    @classmethod
+    def parse(cls, text: bytes | str, folder: Path) -> Self:
+        """DEPLOYMENT.toml; its relative paths are below `folder`. FormatError."""
+        fields = Fields(table(text, what=_WHAT), what=_WHAT)
+        if (version := fields.take("version", int)) != VERSION:
+            raise FormatError(_WHAT, f"version {version} is not known")
+        platform = _platform(fields.sub("platform"), folder)
+        size, update = fields.sub("size"), fields.sub("update")
+        deployment = cls(
+            name=_named("name", checked_name, fields.take("name", str)),
+            release=_path(fields, "release", folder),
+            trust=_path(fields, "trust", folder),
+            policy=_path(fields, "policy", folder),
+            platform=platform,
+            cpus=_between("size.cpus", size.take("cpus", int), 1, 4096),
+            memory=_named("size.memory", parse_size, size.take("memory", int, str)),
+            network=_network(fields.sub("network")),
+            payload=_notary(fields.sub("notary")),
+            strategy=_one_of("update.strategy", update.take("strategy", str), STRATEGIES),
+            timeout=_between("update.timeout", update.take("timeout", int), 1, _LONGEST_TIMEOUT),
+        )
+        for part in (size, update, fields):
+            part.end()
+        _possible(deployment)
+        return deployment
+
+
+def _platform(fields: Fields, folder: Path) -> Local | BareMetal:
+    kind = _one_of("platform.kind", fields.take("kind", str), KINDS)
+    platform = _local(fields) if kind == "local" else _bare_metal(fields, folder)
+    fields.end()
+    return platform
+
+
+def _local(fields: Fields) -> Local:
+    return Local(
+        boot=_one_of("platform.boot", fields.get("boot", "uki-kernel", str), BOOTS),
+        accelerator=_one_of("platform.accelerator", fields.get("accelerator", "auto", str), ACCELERATORS),
+    )
+
+
+def _bare_metal(fields: Fields, folder: Path) -> BareMetal:
+    known, key = fields.take("knownHosts", str), fields.get("key", None, str)
+    for name, path in (("knownHosts", known), ("key", key)):
+        if path is not None and not _is_path(path):
+            raise FormatError(f"{_WHAT}.platform.{name}", "must be a path")
+    try:
+        login = Login.parse(
+            fields.take("host", str),
+            key=None if key is None else folder / key,
+            known_hosts=None if known == OPENSSH else folder / known,
+        )
+    except UsageError as error:
+        raise FormatError(f"{_WHAT}.platform.host", str(error)) from error
+    machine, network = fields.take("machine", str), fields.get("network", ROUTED, str)
+    if machine != POLICY and (not is_machine(machine) or ":" not in machine):
+        problem = (
+            f'must be "ppid:" or "platformInstance:" and 32 hex digits, or "{POLICY}" for any that the policy names'
+        )
+        raise FormatError(f"{_WHAT}.platform.machine", problem)
+    if network != ROUTED and not _INTERFACE.fullmatch(network):
+        problem = f'must be "{ROUTED}", "bridge:INTERFACE" or "macvtap:INTERFACE"'
+        raise FormatError(f"{_WHAT}.platform.network", problem)
+    return BareMetal(
+        login=login,
+        tee=_one_of("platform.tee", fields.take("tee", str), TEES),
+        profile=fields.get("profile", None, str),
+        machine=None if machine == POLICY else machine,
+        network=network,
+    )
+
+
+def _network(fields: Fields) -> Network:
+    domain, address = fields.get("domain", None, str), fields.get("address", None, str)
+    mac = fields.get("mac", None, str)
+    ports, egress = fields.take("ports", list), fields.take("egress", list)
+    fields.end()
+    if domain is not None and (len(domain) > 253 or not _DOMAIN.fullmatch(domain)):
+        raise FormatError(f"{_WHAT}.network.domain", "must be a host name in lower case")
+    if address is not None:
+        address = _named("network.address", _address, address)
+    if not 1 <= len(ports) <= _MOST_PORTS or len(set(map(str, ports))) != len(ports):
+        raise FormatError(f"{_WHAT}.network.ports", f"must be 1 to {_MOST_PORTS} different ports")
+    if mac is not None and (not _MAC.fullmatch(mac) or int(mac[1], 16) & 1):
+        raise FormatError(f"{_WHAT}.network.mac", "must be six pairs of lower-case hex digits, of one station")
+    listed = tuple(_port(port, "network.ports") for port in ports)
+    return Network(domain, listed, address, mac, tuple(map(_egress, egress)))
+
+
+def _notary(fields: Fields) -> bytes:
+    label = fields.get("deployment", None, str)
+    fields.end()
+    if label is None:
+        return b""
+    try:
+        return encode_payload(deployment=label)
+    except ConfigError as error:
+        raise FormatError(f"{_WHAT}.notary", str(error)) from error
+
+
+def _possible(deployment: Deployment) -> None:
+    """FormatError for values that are right one by one, and could never work together."""
+    network, platform = deployment.network, deployment.platform
+    if deployment.memory <= 0 or deployment.memory % (1 << 20):
+        raise FormatError(f"{_WHAT}.size.memory", "must be a whole number of MiB")
+    if isinstance(platform, Local):
+        if network.domain or network.address or network.mac or network.egress or len(network.ports) != 1:
+            problem = "a local machine has one port on the loopback interface, no domain, no address and no egress"
+            raise FormatError(f"{_WHAT}.network", problem)
+        return
+    if platform.tee != "tdx" and platform.machine is not None:
+        problem = f'nothing proves which machine it is without TDX: with tee "{platform.tee}" it must be "{POLICY}"'
+        raise FormatError(f"{_WHAT}.platform.machine", problem)
+    if platform.network == ROUTED:
+        if network.mac is not None:
+            raise FormatError(
+                f"{_WHAT}.network.mac", "is for bridge and macvtap: a routed trust domain has one already"
+            )
+        return
+    if deployment.strategy != "replace":
+        problem = f'{platform.network} gives the trust domain one address of its own, so strategy must be "replace"'
+        raise FormatError(f"{_WHAT}.update", problem)
+    if network.address is None or network.mac is None or network.ports != (GUEST_PORT,) or network.egress:
+        problem = f"with {platform.network} the host filters nothing: address and mac are required"
+        raise FormatError(f"{_WHAT}.network", f"{problem}, ports is [{GUEST_PORT}], egress is []")
+
+
+def _path(fields: Fields, name: str, folder: Path) -> Path:
+    text: str = fields.take(name, str)
+    if not _is_path(text):
+        raise FormatError(f"{_WHAT}.{name}", "must be a path")
+    return folder / text
+
+
+def _is_path(text: str) -> bool:
+    return bool(text) and text.isprintable()
+
+
+def _address(text: str) -> str:
+    """In its one spelling, as rules of a packet filter have it. A zone would be any text."""
+    found = ipaddress.ip_address(text)
+    if "%" in text or found.is_unspecified or found.is_multicast or found.is_loopback:
+        raise ValueError(f"{text[:60]!r} is not the address of a host")
+    return str(found)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise FormatError(f"{_WHAT}.{name}", f"{value[:80]!r} is not one of {', '.join(known)}")
+    return value
+
+
+def _between(name: str, value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise FormatError(f"{_WHAT}.{name}", f"{value} is not from {least} to {most}")
+    return value
+
+
+def _named(name: str, parse: Callable[[Any], T], value: Any) -> T:
+    try:
+        return parse(value)
+    except (FormatError, ValueError) as error:
+        problem = error.problem if isinstance(error, FormatError) else str(error)
+        raise FormatError(f"{_WHAT}.{name}", problem) from error
+
+
+def _port(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise FormatError(f"{_WHAT}.{name}", f"{str(value)[:20]!r} is not a port")
+    return value
+
+
+def _egress(value: Any) -> tuple[str, int]:
+    found = _EGRESS.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise FormatError(f"{_WHAT}.network.egress", f"{str(value)[:20]!r} is not tcp:PORT or udp:PORT")
+    return found[1], _port(int(found[2]), "network.egress")

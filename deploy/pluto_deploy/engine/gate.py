@@ -1,0 +1,112 @@
+"""The gate: nothing serves that was not appraised. Asks a machine for evidence, with a fresh nonce, and judges it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pluto_deploy.engine.evidence import Seen, fetch
+from pluto_deploy.engine.target import Address
+from pluto_deploy.engine.wish import Expected
+from pluto_measure.appraise import NOTHING, Appraisal, TdxInputs, parse_evidence, quote_of, verify_evidence
+from pluto_measure.command import counted
+from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
+from pluto_measure.errors import RefusedError, SourceError, VerificationError
+from pluto_measure.findings import Finding
+
+REQUEST_SECONDS: Final = 60.0  # one request: a TPM signs slowly under emulation
+_NONCE: Final = 32  # bytes
+_PAUSE: Final = 0.1
+
+
+class NotAttestedError(RefusedError):
+    """The machine's evidence was refused. `findings`: those that refused."""
+
+    def __init__(self, findings: tuple[Finding, ...], hint: str | None = None) -> None:
+        self.findings = [finding.to_json() for finding in findings]
+        super().__init__(summary(findings), hint=hint)
+
+
+class NotAuthenticError(VerificationError):
+    """What the machine sent is not evidence of anything. `findings`: those that failed."""
+
+    def __init__(self, findings: tuple[Finding, ...], hint: str | None = None) -> None:
+        self.findings = [finding.to_json() for finding in findings]
+        super().__init__(summary(findings), hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Appraises machines. `patience`: seconds that a machine may take until it answers at all.
+
+    `state`: where collateral is kept and what was seen is remembered; `collateral`: a file that is used instead.
+    """
+
+    expected: Expected
+    state: Path | None = None
+    collateral: Path | None = None
+    patience: float = 20.0
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    nonce: Callable[[int], bytes] = secrets.token_bytes
+
+    def __call__(self, address: Address) -> Appraisal:
+        """The appraisal of accepted evidence.
+
+        Raises NotAttestedError and NotAuthenticError for all other, FormatError for what is none, SourceError where
+        there is no answer.
+        """
+        appraisal, notes = self.appraise(address)
+        if appraisal.accepted:
+            return appraisal
+        kind = NotAttestedError if appraisal.exit_code == RefusedError.exit_code else NotAuthenticError
+        raise kind(appraisal.failures, _hint(appraisal, notes))
+
+    def appraise(self, address: Address) -> tuple[Appraisal, list[str]]:
+        """The appraisal of what answers there, whatever it says, and notes for people. FormatError, SourceError."""
+        nonce = self.nonce(_NONCE)
+        seen = self._fetched(address, nonce)
+        tdx, notes = self._inputs(seen)
+        expected = self.expected
+        appraisal = verify_evidence(
+            seen.evidence, [expected.references], expected.policy, self.now(), nonce, seen.key_digest, tdx
+        )
+        if self.state is not None and tdx.collateral is not None and appraisal.authentic:
+            remember(self.state, tdx.collateral)
+        return appraisal, notes
+
+    def _fetched(self, address: Address, nonce: bytes) -> Seen:
+        limit = time.monotonic() + self.patience
+        while True:
+            try:
+                return fetch(address, nonce, timeout=REQUEST_SECONDS)
+            except SourceError:
+                # A port is forwarded before the guest listens, so the first connections may be reset.
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _inputs(self, seen: Seen) -> tuple[TdxInputs, list[str]]:
+        quote = quote_of(parse_evidence(seen.evidence))
+        if quote is None:
+            return NOTHING, []
+        given = QuoteFiles(Path("evidence"), self.collateral, self.state)
+        return tdx_inputs(given, quote, self.expected.policy, None)
+
+
+def summary(findings: tuple[Finding, ...]) -> str:
+    """One sentence for many findings: the log tells most, so its first difference stands first."""
+    first = next((f for f in findings if f.id.startswith("log.events.")), findings[0])
+    more = f" (and {counted(len(findings) - 1, 'more finding')})" if len(findings) > 1 else ""
+    return f"the machine is not what was released: {first.id}: {first.text}{more}"
+
+
+def _hint(appraisal: Appraisal, notes: list[str]) -> str | None:
+    if any(finding.id == "collateral.given" for finding in appraisal.failures):
+        what = f"; {notes[0]}" if notes else ""
+        return f"run 'pluto-measure collateral fetch' for this platform{what}"
+    return None

@@ -1,0 +1,155 @@
+"""What is on a target, as it was found there: machines in their slots, and which of them serves. Pure values.
+
+A target keeps no state of ours that could not be found again: a machine names the generation that it was made for, and
+a generation is named by the digests of all that decides it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from pluto_measure.errors import FormatError
+from pluto_measure.formats.strict_json import Fields, canonical, loads
+
+SLOTS: Final = ("a", "b")
+State = Literal["incomplete", "stopped", "running", "broken"]
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All that decides what a machine is. Digests in hex.
+
+    release  SHA-256 of release.json; of a build that nobody signed: of its digest list
+    config   SHA-256 of the run-time configuration
+    tools    digest of the tools tree whose QEMU runs it; empty where the target has its own
+    profile  the machine's id in the reference values
+    tee      "tdx", "insecure_none" (emulated, software TPM)
+    """
+
+    release: str
+    config: str
+    tools: str
+    profile: str
+    cpus: int
+    memory: int
+    tee: str
+    network: str
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of everything in it, in hex."""
+        return hashlib.sha256(canonical(self.to_json())).hexdigest()
+
+    @property
+    def short(self) -> str:
+        """For people."""
+        return self.id[:12]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "version": VERSION,
+            "release": self.release,
+            "config": self.config,
+            "tools": self.tools,
+            "profile": self.profile,
+            "cpus": self.cpus,
+            "memory": self.memory,
+            "tee": self.tee,
+            "network": self.network,
+        }
+
+    def to_text(self) -> bytes:
+        """As it lies in a slot."""
+        return canonical(self.to_json()) + b"\n"
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> Self:
+        """FormatError for anything that `to_text` does not write."""
+        fields = Fields(loads(text, what="generation"), what="generation")
+        if (version := fields.take("version", int)) != VERSION:
+            raise FormatError("generation", f"version {version} is not known")
+        tools = fields.take("tools", str)
+        generation = cls(
+            release=fields.hex("release", 32).hex(),
+            config=fields.hex("config", 32).hex(),
+            tools=tools,
+            profile=fields.take("profile", str),
+            cpus=fields.take("cpus", int),
+            memory=fields.take("memory", int),
+            tee=fields.take("tee", str),
+            network=fields.take("network", str),
+        )
+        fields.end()
+        return generation
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One slot that is not empty.
+
+    incomplete  its making was interrupted; `generation` is None then
+    stopped     complete, and not running
+    running     its program runs, which says nothing about what it is
+    broken      it ended by itself and is not coming back
+    """
+
+    slot: str
+    generation: Generation | None
+    state: State
+    refused: bool = False  # it was appraised last and refused
+    since: str = ""  # when it was started, RFC 3339; empty if not known
+    made: int = 0  # when it was made, by the target's clock: of two machines, the one with the higher number is newer
+
+    def to_json(self) -> dict[str, object]:
+        generation = None if self.generation is None else {**self.generation.to_json(), "id": self.generation.id}
+        facts: dict[str, object] = {"slot": self.slot, "state": self.state, "refused": self.refused}
+        return {**facts, "since": self.since or None, "made": self.made or None, "generation": generation}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A target, looked at. `releases` and `tools` are there by digest, whole; `serving`: the slot that clients reach.
+
+    `led`: clients are led there, and as the deployment file asks: by its ports. `notes`: what was odd, in words.
+    """
+
+    releases: frozenset[str] = frozenset()
+    tools: frozenset[str] = frozenset()
+    machines: tuple[Machine, ...] = ()
+    serving: str | None = None
+    notes: tuple[str, ...] = ()
+    led: bool = True
+
+    def machine(self, slot: str | None) -> Machine | None:
+        """The machine in a slot."""
+        return next((machine for machine in self.machines if machine.slot == slot), None)
+
+    @property
+    def server(self) -> Machine | None:
+        """The machine that clients reach, if there is one."""
+        return self.machine(self.serving)
+
+    @property
+    def other(self) -> Machine | None:
+        """The machine that clients do not reach: the previous one, or one that did not get so far."""
+        if self.serving is None:
+            return self.machines[0] if self.machines else None
+        return self.machine(opposite(self.serving))
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "serving": self.serving,
+            "led": self.led,
+            "machines": [machine.to_json() for machine in self.machines],
+            "releases": sorted(self.releases),
+            "tools": sorted(self.tools),
+            "notes": list(self.notes),
+        }
+
+
+def opposite(slot: str) -> str:
+    """The other slot."""
+    return SLOTS[1 - SLOTS.index(slot)]

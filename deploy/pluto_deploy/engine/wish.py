@@ -1,0 +1,272 @@
+"""What a deployment file and the release that it names ask for: a machine, by content, and what it must measure.
+
+Everything that decides is taken from the release by its digests, and the release is judged by the trust file first:
+what nobody vouches for is refused before anything is copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pluto_deploy.deployment import BareMetal, Deployment, Local
+from pluto_deploy.engine.policy import local_policy, mr_config_id, narrowed
+from pluto_deploy.engine.scene import Generation
+from pluto_deploy.local.machine import Machine as LocalMachine
+from pluto_image.artifact import Dist
+from pluto_image.lockfile import Lock
+from pluto_measure import platform_file
+from pluto_measure.commands import files
+from pluto_measure.commands.release import TRUST_LIMIT, opener
+from pluto_measure.digests import Digests
+from pluto_measure.errors import FormatError, RefusedError, UsageError, VerificationError
+from pluto_measure.findings import Finding, failures
+from pluto_measure.launch import Launch
+from pluto_measure.measurements import Measurements, measure
+from pluto_measure.platform import Platform
+from pluto_measure.policy import Policy
+from pluto_measure.publish import folder as releases
+from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
+from pluto_measure.publish.memory import Memory
+from pluto_measure.trust import Trust
+
+STATEMENT: Final = "release.json"
+SMALL: Final = (STATEMENT, "launch.json", "measurements.json")  # what lies beside an image, to appraise it again
+SIGNATURES: Final = "signatures/"
+TDX: Final = "tdx"
+_OLDER: Final = "where you mean to go back, run the command again with --accept-older"
+_QEMU_PACKAGE: Final = "qemu-system-x86"
+_POLICY_LIMIT: Final = 1 << 20
+_USED: Final = ("pluto.efi", "firmware.fd", "lock.json", "launch.json", "measurements.json")
+# QEMU's q35 with as much memory or more has 2 GiB below 4 GiB: ACPI, and so RTMR[0], is the same from there on.
+_SPLIT: Final = 2816 << 20
+
+
+class NotVerifiedError(RefusedError):
+    """The release is authentic and not accepted. `findings`: those that refused."""
+
+    def __init__(self, message: str, findings: list[Finding]) -> None:
+        self.findings = [finding.to_json() for finding in findings]
+        older = [one.id for one in findings] == ["release.rollback"] and findings[0].text.startswith("a newer")
+        super().__init__(message, hint=_OLDER if older else None)
+
+
+class ReleaseNotAuthenticError(VerificationError):
+    """The release is not what its statement says. `findings`: those that failed."""
+
+    def __init__(self, message: str, findings: list[Finding]) -> None:
+        self.findings = [finding.to_json() for finding in findings]
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whose word counts, and what is accepted, as of `at`. `older`: accept a release older than one seen before,
+
+    unless a release that was seen forbids it. `trust` None: nobody's signature is asked for.
+    """
+
+    at: datetime
+    trust: Trust | None
+    policy: Policy | None
+    memory: Memory | None
+    older: bool = False
+    sigstore_root: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one generation's machine must be: reference values, and the policy for this deployment alone."""
+
+    generation: Generation
+    platform: Platform
+    references: Measurements
+    policy: Policy
+    judgement: Judgement | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A deployment with its release, both read and found to fit."""
+
+    deployment: Deployment
+    dist: Dist
+    launch: Launch
+    expected: Expected
+    lock: Lock
+    small: Mapping[str, bytes]  # names to content: what travels with the image, so that others can appraise it
+
+    @property
+    def generation(self) -> Generation:
+        return self.expected.generation
+
+
+def rules(
+    deployment: Deployment, *, at: datetime, memory: Memory | None, older: bool, sigstore_root: Path | None = None
+) -> Rules:
+    """The files that the deployment names, read. FormatError with the file's name, UsageError."""
+    trust, policy = None, None
+    if deployment.trust is not None:
+        data = files.read(deployment.trust, what="trust", limit=TRUST_LIMIT)
+        with files.naming("trust", deployment.trust):
+            trust = Trust.parse(data)
+    if deployment.policy is not None:
+        data = files.read(deployment.policy, what="policy", limit=_POLICY_LIMIT)
+        with files.naming("policy", deployment.policy):
+            policy = Policy.parse(data)
+    return Rules(at, trust, policy, memory, older, sigstore_root)
+
+
+def wish(deployment: Deployment, given: Rules) -> Wish:
+    """Read the release, judge it, and say what its machine must be. Writes nothing.
+
+    UsageError, FormatError, NotVerifiedError, ReleaseNotAuthenticError.
+    """
+    dist = Dist.open(deployment.release)
+    received = releases.read(deployment.release, hashed=_USED.__contains__)
+    if given.trust is None:  # nobody signed: the build's own list of digests is all there is
+        dist.check(_USED)
+    small = {name: (dist.root / name).read_bytes() for name in SMALL}
+    for name, data in small.items():  # what is used is what was judged, whoever writes to the folder meanwhile
+        judged = received.statement == data if name == STATEMENT else received.digests[name] == Digests.of(data)
+        if not judged:
+            raise ReleaseNotAuthenticError(f"{name} changed while it was read", [])
+    small |= dict(received.signatures)
+    lock = Lock.parse(dist.lock.read_bytes())
+    digest = hashlib.sha256(deployment.payload).digest()
+    generation = Generation(
+        release=hashlib.sha256(received.statement).hexdigest(),
+        config=digest.hex(),
+        tools=lock.tools_digest,
+        profile="",
+        cpus=deployment.cpus,
+        memory=deployment.memory,
+        tee=tee_of(deployment),
+        network=deployment.platform.network if isinstance(deployment.platform, BareMetal) else "local",
+    )
+    firmware = received.digests["firmware.fd"]
+    expected = appraisable(deployment, generation, received, small, given, firmware=firmware)
+    _refuse_other_vmm(lock, expected.platform)
+    return Wish(deployment, dist, dist.launch, expected, lock, small)
+
+
+def tee_of(deployment: Deployment) -> str:
+    """What protects its machine, as a generation names it."""
+    return deployment.platform.tee if isinstance(deployment.platform, BareMetal) else "insecure_none"
+
+
+def appraisable(
+    deployment: Deployment,
+    generation: Generation,
+    received: Files,
+    small: Mapping[str, bytes],
+    given: Rules,
+    *,
+    firmware: Digests,
+) -> Expected:
+    """What a machine of this generation must be, from its release's small files. Its release is judged here.
+
+    A generation whose `profile` is empty gets the one that fits.
+    """
+    judgement = _judged(received, given)
+    launch = Launch.parse(small["launch.json"])
+    if launch.flavour == "debug" and given.policy is not None and not given.policy.allow_debug:
+        raise NotVerifiedError("the release is a debug build, which the policy does not allow", [])
+    values = Measurements.parse(small["measurements.json"])
+    config = bytes.fromhex(generation.config)
+    name, platform = _platform(deployment, generation, values, firmware)
+    platform = replace(platform, mr_config_id=mr_config_id(config)) if generation.tee == TDX else platform
+    references = measure(launch, replace(platform, mr_config_id=None), name)
+    if judgement is not None:
+        references = replace(references, vouched=judgement.vouched())
+    if given.policy is None:
+        policy = local_policy(config_digest=config, allow_debug=launch.flavour == "debug")
+    else:
+        machine = deployment.platform.machine if isinstance(deployment.platform, BareMetal) else None
+        policy = narrowed(
+            given.policy,
+            platform=platform.kind,
+            config_digest=config,
+            machine=machine if generation.tee == TDX else None,
+        )
+    return Expected(replace(generation, profile=name), platform, references, policy, judgement)
+
+
+def _judged(received: Files, given: Rules) -> Judgement | None:
+    """None where nobody signed and that is allowed."""
+    if given.trust is None:
+        return None
+    policy = given.policy
+    sequence = None if policy is None or policy.minimum_sequence == "any" else policy.minimum_sequence
+    demands = Demands(
+        at=given.at,
+        trust=given.trust,
+        minimum_sequence=sequence,
+        allow_debug=policy is None or policy.allow_debug,
+        complete=None,
+        memory=None if given.older else given.memory,
+    )
+    judgement = judge_release(received, demands, opener(given.sigstore_root))
+    if given.older and given.memory is not None and given.memory.forbids(judgement.release):
+        text = "a release that was accepted before revokes this one, or says that only newer ones may run"
+        raise NotVerifiedError(f"release.rollback: {text}", [Finding("release.rollback", "fail", text)])
+    failed = failures(judgement.findings)
+    if not failed:
+        return judgement
+    unsigned = not judgement.signatures and {finding.id for finding in failed} == {"release.threshold"}
+    if unsigned and policy is not None and policy.allow_unsigned_reference:
+        return None
+    message = f"the release is not accepted: {'; '.join(f'{one.id}: {one.text}' for one in failed[:3])}"
+    kind = ReleaseNotAuthenticError if judgement.exit_code == VerificationError.exit_code else NotVerifiedError
+    raise kind(message, failed)
+
+
+def _platform(
+    deployment: Deployment, generation: Generation, values: Measurements, firmware: Digests
+) -> tuple[str, Platform]:
+    """The machine and its name: of a trust domain as the release's reference values describe it."""
+    if generation.tee != TDX:
+        boot = deployment.platform.boot if isinstance(deployment.platform, Local) else "uki-kernel"
+        boot = generation.profile.removeprefix("local-") or boot
+        shape = LocalMachine(boot, generation.cpus, generation.memory, "tcg")
+        return f"local-{boot}", shape.platform(firmware)
+    wanted = deployment.platform.profile if isinstance(deployment.platform, BareMetal) else None
+    known = {one.id: one for one in values.profile("qemu-tdx")}
+    fitting = [one for one in known.values() if one.inputs.get("cpus") == generation.cpus]
+    if name := generation.profile or wanted:
+        fitting = [one for one in fitting if one.id == name]
+    if len(fitting) != 1:
+        shapes = ", ".join(f"{one.id} ({one.inputs.get('cpus')} vCPUs)" for one in known.values()) or "none"
+        what = f"{name!r} with {generation.cpus} vCPUs" if name else f"{generation.cpus} vCPUs"
+        problem = f"the release has {'more than one profile' if fitting else 'no profile'} for {what}"
+        raise UsageError(f"{problem}; its profiles for TDX hosts: {shapes}")
+    inputs = {key: value for key, value in fitting[0].inputs.items() if key not in ("stub", "commandLine")}
+    platform = platform_file.from_json(inputs, _no_files)
+    if platform.memory >= _SPLIT > generation.memory or (
+        platform.memory < _SPLIT and platform.memory != generation.memory
+    ):
+        least = f"at least {_SPLIT >> 20} MiB" if platform.memory >= _SPLIT else f"{platform.memory >> 20} MiB"
+        raise UsageError(f"the profile {fitting[0].id} holds for {least} of memory, not {generation.memory >> 20} MiB")
+    if platform.firmware is None or platform.firmware.digests != firmware:
+        raise FormatError("measurements.json", f"{fitting[0].id} is about another firmware than the release has")
+    return fitting[0].id, replace(platform, memory=generation.memory)
+
+
+def _refuse_other_vmm(lock: Lock, platform: Platform) -> None:
+    """What QEMU makes of a command line depends on its version, which no word of it carries. FormatError."""
+    versions = [package.version for package in lock.tools if package.name == _QEMU_PACKAGE]
+    if platform.kind != "qemu-tdx" or not versions:
+        return
+    found = versions[0].partition(":")[2] or versions[0]
+    wanted = ".".join(map(str, platform.version))
+    if not re.match(rf"{re.escape(wanted)}(?![0-9])", found):
+        raise FormatError("lock.json", f"has QEMU {found}, and the reference values are for {wanted}")
+
+
+def _no_files(name: str) -> bytes:
+    raise FormatError("measurements.json", f"names the file {name[:80]}, where digests have to stand")

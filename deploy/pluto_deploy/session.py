@@ -1,0 +1,310 @@
+"""What every command about a deployment needs: the file read, the release judged, the target opened, the gate.
+
+DEPLOYMENT.toml ──▶ Deployment ──▶ Rules (trust, policy, memory) ──▶ Wish ──▶ Target
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pluto_deploy.deployment import BareMetal, Deployment, Local
+from pluto_deploy.engine.accepted import Accepted
+from pluto_deploy.engine.journal import Journal
+from pluto_deploy.engine.scene import Machine
+from pluto_deploy.engine.target import Address, Target
+from pluto_deploy.engine.wish import (
+    SMALL,
+    Expected,
+    NotVerifiedError,
+    ReleaseNotAuthenticError,
+    Rules,
+    Wish,
+    appraisable,
+    rules,
+    tee_of,
+    wish,
+)
+from pluto_deploy.local.target import LocalTarget
+from pluto_deploy.progress import Progress
+from pluto_image import inputs, mirrors
+from pluto_image.fetch import Sources, Step
+from pluto_image.lockfile import Lock
+from pluto_image.tools import ToolsTree, ensure_tools
+from pluto_measure.commands import files
+from pluto_measure.digests import Digests
+from pluto_measure.errors import SourceError
+from pluto_measure.publish.folder import ReleaseMemory
+from pluto_measure.publish.judge import Files
+from pluto_measure.publish.memory import Memory
+
+if TYPE_CHECKING:
+    from pluto_deploy.engine.gate import Gate
+    from pluto_measure.appraise import Appraisal
+
+_LIMIT: Final = 64 * 1024
+
+
+class UnknownGenerationError(NotVerifiedError):
+    """A machine whose configuration and size are the host's word alone."""
+
+    hint = "where you know what it is, run the command again with --accept-unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's work on one deployment."""
+
+    deployment: Deployment
+    rules: Rules | None  # None where nothing is judged
+    wish: Wish | None
+    target: Target
+    journal: Journal
+    state: Path
+    collateral: Path | None
+    progress: Progress
+    accepted: Accepted
+    accept_unknown: bool = False
+
+    def gate(self, expected: Expected) -> Gate:
+        """The gate for machines that must be as `expected`."""
+        from pluto_deploy.engine.gate import Gate  # what only plans and looks does without its half a second
+
+        return Gate(expected=expected, state=self.state, collateral=self.collateral)
+
+    def expected_of(self, machine: Machine, *, older: bool, known: bool = True) -> Expected:
+        """What a machine that is there must be, by its own release. `older`: which may be older than one seen before;
+        `known`: which must have been accepted from this computer, since what it is made of is the host's word.
+
+        NotVerifiedError and ReleaseNotAuthenticError where that release is not accepted.
+        """
+        generation = machine.generation
+        assert generation is not None, "only complete machines are appraised"
+        assert self.rules is not None, "this command judges nothing"
+        if self.wish is not None and self.wish.generation == generation:
+            return self.wish.expected
+        if known and not self.accept_unknown and generation.id not in self.accepted.load():
+            raise UnknownGenerationError(f"machine {machine.slot} was never accepted from this computer", [])
+        if generation.tee != (tee := tee_of(self.deployment)):
+            raise NotVerifiedError(f"machine {machine.slot} is said to be {generation.tee}, not {tee}", [])
+        kept = self.target.belongings(generation, machine.slot)
+        if lacking := [name for name in (*SMALL, "firmware.fd") if name not in kept.files]:
+            raise SourceError(f"{lacking[0]} of the release of machine {machine.slot} is gone")
+        signatures = tuple((name, data) for name, data in kept.files.items() if name.startswith("signatures/"))
+        digests = {name: Digests.of(data) for name, data in kept.files.items() if name not in dict(signatures)}
+        firmware = digests["firmware.fd"]
+        statement = kept.files["release.json"]
+        del digests["release.json"]
+        if sha256(statement).hexdigest() != generation.release:
+            problem = f"release.json beside machine {machine.slot} is not that of its generation"
+            raise ReleaseNotAuthenticError(problem, [])
+        received = Files(statement, signatures, digests, measurements=kept.files["measurements.json"])
+        given = replace(self.rules, older=older or self.rules.older)
+        return appraisable(self.deployment, generation, received, kept.files, given, firmware=firmware)
+
+    def old_gate(self, machine: Machine | None) -> Callable[[Address], Appraisal]:
+        """The gate for a machine that is there, by its own release, which is read and judged when it comes to that."""
+
+        def judge(address: Address) -> Appraisal:
+            assert machine is not None, "a fallback is a machine that was found"
+            # It served when this command came: whether it is known must not decide whether anything serves.
+            return self.gate(self.expected_of(machine, older=True, known=False))(address)
+
+        return judge
+
+    def remember(self) -> None:
+        """Keep the accepted release in mind, so that no older one is accepted later."""
+        judgement = None if self.wish is None else self.wish.expected.judgement
+        if judgement is not None and self.rules is not None and not self.rules.older:
+            ReleaseMemory(self.state).remember(judgement.release, judgement.statement)
+        if self.wish is not None:
+            self.accepted.remember(self.wish.generation)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """DEPLOYMENT and the options of all commands about one."""
+    parser.add_argument("deployment", metavar="DEPLOYMENT", type=Path, help="the deployment file (TOML)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where collateral is kept and what was seen is remembered (default: the user's state)",
+    )
+    parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
+
+
+def add_judging_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands that appraise."""
+    parser.add_argument(
+        "--collateral", type=Path, metavar="FILE", help="Intel's collateral from a file (default: what --state keeps)"
+    )
+    parser.add_argument(
+        "--accept-older",
+        action="store_true",
+        help="accept a release older than one accepted before, unless a newer one forbids it",
+    )
+    parser.add_argument(
+        "--accept-unknown",
+        action="store_true",
+        help="accept an earlier machine that was never accepted from this computer, if release and evidence are right",
+    )
+    parser.add_argument(
+        "--sigstore-root", type=Path, metavar="FILE", help="Sigstore's trusted root (default: its library's own)"
+    )
+
+
+def default_state() -> Path:
+    """The user's folder for all of this: below $XDG_STATE_HOME, else ~/.local/state."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "pluto-tee"
+
+
+def read_deployment(path: Path) -> Deployment:
+    """The deployment file. UsageError where there is none, FormatError with its name."""
+    data = files.read(path, what="deployment", limit=_LIMIT)
+    with files.naming("deployment", path):
+        return Deployment.parse(data, path.absolute().parent)
+
+
+def now() -> datetime:
+    """The time that everything is judged at."""
+    return datetime.now(UTC)
+
+
+def memory(deployment: Deployment, arguments: argparse.Namespace) -> Memory | None:
+    """Which releases were accepted before; None where nobody's signature is asked for."""
+    if deployment.trust is None:
+        return None
+    return ReleaseMemory((arguments.state or default_state()).absolute()).load()
+
+
+@contextmanager
+def opened(
+    arguments: argparse.Namespace, progress: Progress, *, wanted: bool, judged: bool = True
+) -> Iterator[Session]:
+    """Open what the arguments name. `wanted`: read and judge the release, too; `judged`: read trust file and policy."""
+    with of(read_deployment(arguments.deployment), arguments, progress, wanted=wanted, judged=judged) as session:
+        yield session
+
+
+@contextmanager
+def of(
+    deployment: Deployment, arguments: argparse.Namespace, progress: Progress, *, wanted: bool, judged: bool = True
+) -> Iterator[Session]:
+    """The same for a deployment that is in memory."""
+    state = (arguments.state or default_state()).absolute()
+    given = None
+    if judged:
+        given = rules(
+            deployment,
+            at=now(),
+            memory=memory(deployment, arguments),
+            older=getattr(arguments, "accept_older", False),
+            sigstore_root=getattr(arguments, "sigstore_root", None),
+        )
+    asked = None
+    if wanted:
+        assert given is not None, "a release is judged before anything is wanted of it"
+        progress.doing("checking the release")
+        asked = wish(deployment, given)
+    key = _key(deployment)
+    with _target(deployment, asked, arguments, progress) as target:
+        yield Session(
+            deployment=deployment,
+            rules=given,
+            wish=asked,
+            target=target,
+            journal=Journal(state, key),
+            state=state,
+            collateral=getattr(arguments, "collateral", None),
+            progress=progress,
+            accepted=Accepted(state, key),
+            accept_unknown=getattr(arguments, "accept_unknown", False),
+        )
+
+
+def _key(deployment: Deployment) -> str:
+    """Names a deployment among all of this computer's: deployments on two hosts may have one name."""
+    if isinstance(deployment.platform, Local):
+        return f"local-{deployment.name}"
+    host = sha256(f"{deployment.platform.login.host} {deployment.platform.login.port or 22}".encode()).hexdigest()
+    return f"bare-metal-{deployment.name}-{host[:12]}"
+
+
+@contextmanager
+def _target(
+    deployment: Deployment, asked: Wish | None, arguments: argparse.Namespace, progress: Progress
+) -> Iterator[Target]:
+    tools = tools_by(arguments, progress)
+    if isinstance(deployment.platform, Local):
+        yield LocalTarget(
+            root=local_root(arguments, deployment.name),
+            wish=asked,
+            tools=tools,
+            progress=progress,
+            port=deployment.network.ports[0],
+            accelerator=deployment.platform.accelerator,
+            timeout=deployment.timeout,
+        )
+        return
+    assert isinstance(deployment.platform, BareMetal)
+    from pluto_deploy.metal import connection  # only hosts are reached by SSH
+    from pluto_deploy.metal.target import MetalTarget
+
+    progress.doing(f"connecting to {deployment.platform.login}")
+    with connection.opened(deployment.platform.login) as door:
+        yield MetalTarget(door, deployment, asked, tools, progress)
+
+
+def local_root(arguments: argparse.Namespace, name: str) -> Path:
+    """Where a deployment on this computer has its machines."""
+    root: Path = (arguments.state or default_state()).absolute()
+    return root / "local" / name
+
+
+def tools_by(arguments: argparse.Namespace, progress: Progress) -> Callable[[Lock], ToolsTree]:
+    """The tools tree of a lock, fetched and unpacked on this computer if it is not there."""
+
+    def ensure(lock: Lock) -> ToolsTree:
+        progress.doing("looking for QEMU and swtpm")
+        return tools_of(lock, arguments, progress)
+
+    return ensure
+
+
+def tools_of(lock: Lock, arguments: argparse.Namespace, progress: Progress) -> ToolsTree:
+    """The tools tree of a lock, by the options of `pluto_image.inputs.add_options`."""
+    return ensure_tools(
+        lock,
+        inputs.store_from(arguments),
+        _sources(arguments, lock),
+        offline=arguments.offline,
+        progress=_fetching(progress),
+    )
+
+
+def _fetching(progress: Progress) -> Callable[[Step], None]:
+    """Tells of every file on a terminal, of every quarter elsewhere."""
+
+    def report(step: Step) -> None:
+        progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}")
+        if step.done == step.total or step.done % max(step.total // 4, 1) == 0:
+            progress.step(f"fetched {step.done} of {step.total} tools")
+
+    return report
+
+
+def _sources(arguments: argparse.Namespace, lock: Lock) -> Sources:
+    known = mirrors.from_options(arguments.mirror) if arguments.mirror else mirrors.from_apt()
+    return Sources(
+        bundle=arguments.bundle,
+        projects=tuple(text for text in arguments.store if "://" in text),
+        mirrors={archive.id: known.get(archive.path, ()) for archive in lock.archives},
+    )

@@ -1,0 +1,154 @@
+"""The door to a host, against OpenSSH's own server."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pluto_deploy.metal.connection import Connection, Login, opened
+from pluto_measure.errors import SourceError, UsageError
+from simulators import ssh_server
+from simulators.ssh_server import SshServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server.running(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def connection(server: SshServer) -> Iterator[Connection]:
+    with opened(server.login) as connection:
+        connection.sudo = False  # the server runs as this user, who may not become root
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("text", "login"),
+    [
+        ("host", Login("host")),
+        ("me@host:2222", Login("host", "me", 2222)),
+        ("me@[2001:db8::1]:22", Login("2001:db8::1", "me", 22)),
+        ("2001:db8::1", Login("2001:db8::1")),
+        ("[2001:db8::1]", Login("2001:db8::1")),
+    ],
+)
+def test_a_login_is_read_as_it_is_written(text: str, login: Login) -> None:
+    assert Login.parse(text) == login
+    assert Login.parse(str(login)) == login
+
+
+@pytest.mark.parametrize("text", ["", "@host", "-oProxyCommand=x", "me@-host", "-me@host", "host:0", "host:x", "[::1"])
+def test_what_is_no_login_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        Login.parse(text)
+
+
+def test_words_reach_the_host_as_they_are(connection: Connection) -> None:
+    words = ["printf", "%s|", "a b", "$HOME", "it's", "`id`", 'q"q', "new\nline", "*"]
+    assert connection.check(words) == b"a b|$HOME|it's|`id`|q\"q|new\nline|*|"
+
+
+def test_input_output_and_exit_code_come_through(connection: Connection) -> None:
+    answer = connection.run(["sh", "-c", "cat; echo no >&2; exit 3"], data=b"\0\xff" * 1000)
+    assert (answer.code, answer.output, answer.errors) == (3, b"\0\xff" * 1000, "no")
+    with pytest.raises(SourceError, match=r"sh -c 'exit 4': exit code 4"):
+        connection.check(["sh", "-c", "exit 4"])
+
+
+def test_a_command_that_takes_too_long_is_an_error(connection: Connection) -> None:
+    with pytest.raises(SourceError, match="did not end within 0 s"):
+        connection.run(["sleep", "5"], timeout=0.3)
+
+
+def test_a_host_with_another_key_is_not_connected_to(server: SshServer, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    public = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}\n")
+    login = replace(server.login, known_hosts=tmp_path / "known_hosts")
+    with pytest.raises(SourceError, match="the host's key is not the one that is known for it"), opened(login):
+        raise AssertionError("connected")
+
+
+def test_a_host_of_which_no_key_is_known_is_not_connected_to(server: SshServer, tmp_path: Path) -> None:
+    (tmp_path / "known_hosts").write_text("")
+    login = replace(server.login, known_hosts=tmp_path / "known_hosts")
+    with pytest.raises(SourceError, match="no key of this host is known"), opened(login):
+        raise AssertionError("connected")
+
+
+def test_a_user_without_a_key_there_is_refused(server: SshServer, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    login = replace(server.login, key=tmp_path / "other")
+    with pytest.raises(SourceError, match="Permission denied"), opened(login):
+        raise AssertionError("connected")
+
+
+def test_a_lock_keeps_another_out_and_is_free_after_it(
+    connection: Connection, server: SshServer, tmp_path: Path
+) -> None:
+    lock = str(tmp_path / "locks" / "one")
+    with connection.held(lock), opened(server.login) as other:
+        other.sudo = False
+        with pytest.raises(UsageError, match="another command is at work"), other.held(lock):
+            raise AssertionError("held twice")
+    with connection.held(lock):
+        pass
+
+
+def test_a_lock_goes_with_its_holder(connection: Connection, server: SshServer, tmp_path: Path) -> None:
+    lock = str(tmp_path / "lock")
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom pluto_deploy.metal.connection import Login, opened\n"
+        "host, user, port, key, known, lock = sys.argv[1:]\n"
+        "with opened(Login(host, user, int(port), Path(key), Path(known))) as connection:\n"
+        "    connection.sudo = False\n"
+        "    with connection.held(lock):\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    login = server.login
+    words = [login.host, login.user, login.port, login.key, login.known_hosts, lock]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, words)])
+    assert done.returncode == -9
+    limit = time.monotonic() + 10
+    while True:
+        try:
+            with connection.held(lock):
+                return
+        except UsageError:
+            assert time.monotonic() < limit, "the lock outlives its holder"
+            time.sleep(0.1)
+
+
+def test_a_forwarded_socket_leads_to_what_the_host_sees(connection: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: _greet(listener))
+        thread.start()
+        with connection.forward("127.0.0.1", listener.getsockname()[1]) as path, socket.socket(socket.AF_UNIX) as end:
+            end.connect(str(path))
+            assert end.recv(10) == b"hello"
+        thread.join()
+        assert not path.exists()
+
+
+def _greet(listener: socket.socket) -> None:
+    end, _ = listener.accept()
+    with end:
+        end.sendall(b"hello")
+
+
+def test_a_lost_connection_is_an_error_of_somebody_else(server: SshServer) -> None:
+    with opened(server.login) as connection:
+        connection.sudo = False
+        threading.Timer(0.5, server.cut).start()
+        with pytest.raises(SourceError):
+            connection.run(["sleep", "10"], timeout=20)

@@ -1,0 +1,206 @@
+"""A deployment on this computer goes through its whole life by the commands; only QEMU and swtpm are pretended."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from deploy.local_worlds import World
+from pluto_deploy.local import processes
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pretended")]
+
+
+def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(world: World) -> None:
+    # Nothing is there, and a plan writes nothing.
+    before = world.everything()
+    code, document = world.run("plan")
+    assert (code, document["plan"]["kind"], document["target"]["serving"]) == (0, "create", None)
+    assert document["release"]["organisations"] == ["one"]
+    assert world.everything() == before
+
+    # The first machine.
+    code, applied = world.run("apply")
+    assert (code, applied["address"]) == (0, f"127.0.0.1:{world.port}")
+    assert applied["appraisal"]["accepted"]
+    first = world.process("a")
+    before = world.everything()
+    code, document = world.run("plan")
+    assert (document["plan"]["kind"], document["plan"]["changes"]) == ("nothing", False)
+    assert world.everything() == before
+    assert world.run("apply")[0] == 0
+    assert world.process("a") == first
+    assert world.run("verify")[1]["accepted"]
+
+    # An upgrade whose machine is something else than was released.
+    world.file(world.release("two", 2, mode="other-image"))
+    code, document = world.run("apply")
+    assert (code, document["error"]["kind"], document["error"]["serving"]) == (5, "NotAttestedError", "a")
+    assert document["error"]["step"]["action"] == "appraise"
+    assert {one["id"] for one in document["error"]["findings"]} >= {"register.pcr11"}
+    assert processes.alive(first)
+    assert not processes.alive(world.process("b"))
+    code, document = world.run("status")
+    assert [(one["state"], one["refused"]) for one in document["target"]["machines"]] == [
+        ("running", False),
+        ("stopped", True),
+    ]
+    assert (document["journal"]["state"], document["journal"]["step"]["action"]) == ("failed", "appraise")
+    assert world.run("verify")[0] == 5, "another machine serves than the file asks for"
+
+    # Going back clears it away; what served all along serves on.
+    code, document = world.run("rollback")
+    assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "rollback", "a")
+    assert not (world.slots / "b").exists()
+    assert processes.alive(first)
+
+    # An upgrade that is what it should be, and back again.
+    world.file(world.release("three", 3))
+    code, document = world.run("apply")
+    assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "upgrade", "b")
+    assert not processes.alive(first)
+    second = world.process("b")
+    assert world.run("verify")[1]["machine"]["slot"] == "b"
+    assert world.run("logs")[1]["events"][-1]["event"] == "ready"
+    assert world.run("logs", "--slot", "a")[1]["slot"] == "a"
+    code, document = world.run("watch")
+    assert (code, document["accepted"]) == (0, True)
+    code, document = world.run("watch", "--every", 1, "--times", 2)
+    assert [one["accepted"] for one in document["passes"]] == [True, True]
+
+    code, document = world.run("rollback")
+    assert (code, document["plan"]["target"]) == (0, "a")
+    assert processes.alive(world.process("a"))
+    assert not processes.alive(second)
+    assert world.run("rollback")[1]["plan"]["changes"] is False
+
+    # A relaunch, and the end.
+    assert world.run("apply")[0] == 0
+    third = world.process("b")
+    code, document = world.run("apply", "--relaunch")
+    assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "relaunch", "a")
+    assert not processes.alive(third)
+    last = world.process("a")
+    assert world.run("destroy", "--dry-run")[1]["plan"]["changes"]
+    assert processes.alive(last)
+    assert world.run("destroy")[0] == 0
+    assert not processes.alive(last)
+    assert not world.slots.exists()
+    assert world.run("status")[1]["target"]["machines"] == []
+    assert world.run("destroy")[0] == 0
+    code, document = world.run("verify")
+    assert (code, document["error"]["kind"]) == (5, "NothingServesError")
+
+
+def test_people_read_words(world: World) -> None:
+    assert "1. copy release" in world.text("plan")[1]
+    code, out = world.text("apply")
+    assert code == 0
+    assert f"create done; machine a serves on 127.0.0.1:{world.port}" in out
+    assert "lead clients to machine a" in world.err
+    assert "nothing had to be changed" in world.text("apply")[1]
+    assert "accepted: machine a" in world.text("verify")[1]
+    assert "serves      machine a: running" in world.text("status")[1]
+    assert "ready port=8443" in world.text("logs")[1]
+    assert "generation.json" in world.text("render")[1]
+    assert world.text("watch", "--quiet")[0] == 0
+    world.file(world.release("two", 2))
+    code, out = world.text("plan")
+    assert "(changed: release)" in out
+    assert "upgrade" in out
+    world.text("destroy")
+
+
+def test_render_writes_the_files_below_a_new_folder_and_nothing_else(world: World) -> None:
+    before = world.everything()
+    code, document = world.run("render")
+    assert code == 0
+    assert world.everything() == before
+    out = world.root / "out"
+    assert world.run("render", "--out", out)[1]["files"] == sorted(document["files"])
+    assert (out / "generation.json").read_text() == document["files"]["generation.json"]
+    assert world.run("render", "--out", out)[0] == 2
+
+
+def test_another_configuration_or_size_is_another_machine(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    world.file(world.root / "one", label="shop")
+    code, document = world.run("apply")
+    assert (code, document["plan"]["kind"], document["plan"]["steps"][1]["why"]) == (0, "upgrade", "changed: config")
+    assert document["appraisal"]["claims"]["configDigest"] == document["generation"]["config"]
+
+
+def test_another_port_leads_clients_anew_to_the_same_machine(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    first, old = world.process("a"), world.port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        world.port = int(probe.getsockname()[1])
+    world.file(world.root / "one")
+    code, document = world.run("apply")
+    assert (code, document["plan"]["kind"]) == (0, "repair")
+    assert (document["address"], world.process("a")) == (f"127.0.0.1:{world.port}", first)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", old), timeout=5)
+    assert world.run("plan")[1]["plan"]["changes"] is False
+
+
+def test_a_port_that_somebody_has_is_said_before_a_machine_is_started(world: World) -> None:
+    with socket.create_server(("127.0.0.1", world.port)):
+        code, document = world.run("apply")
+    assert (code, "cannot be used" in document["error"]["message"]) == (2, True)
+    assert document["error"]["step"]["action"] == "start"
+    assert not (world.slots / "a/machine.json").exists()
+    assert world.run("apply")[0] == 0
+
+
+def test_a_machine_that_does_not_come_up_is_an_error_of_its_own(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    world.file(world.release("two", 2, mode="dies"))
+    code, document = world.run("apply")
+    assert (code, document["error"]["serving"]) == (6, "a")
+    assert "something is wrong" in document["error"]["message"]
+    assert world.run("status")[1]["target"]["serving"] == "a"
+    world.file(world.root / "one")
+    assert world.run("verify")[0] == 0
+
+
+def test_with_replace_the_old_machine_comes_back(world: World) -> None:
+    world.file(world.root / "one", strategy="replace")
+    assert world.run("apply")[0] == 0
+    first = world.process("a")
+    world.file(world.release("two", 2, mode="other-image"), strategy="replace")
+    code, document = world.run("apply")
+    assert (code, document["error"]["serving"], "cleanup" in document["error"]) == (5, "a", False)
+    assert not processes.alive(first)
+    assert processes.alive(world.process("a"))
+    world.file(world.root / "one", strategy="replace")
+    assert world.run("verify")[0] == 0
+    assert world.run("plan")[1]["plan"]["changes"] is False
+
+
+def test_two_commands_at_once_do_not_get_in_each_others_way(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    from pluto_deploy.local.target import LocalTarget
+    from pluto_deploy.progress import Silent
+
+    def no_tools(_: object) -> Any:
+        raise AssertionError
+
+    with LocalTarget(world.slots, None, no_tools, Silent()).lock():
+        for command in ("apply", "rollback", "destroy"):
+            code, document = world.run(command)
+            assert (code, "another command is at work" in document["error"]["message"]) == (2, True)
+        assert world.run("verify")[0] == 0, "whoever only looks is not kept out"
+        assert world.run("plan")[0] == 0
+
+
+def test_a_machine_that_ended_is_started_again(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    processes.end(world.process("a"))
+    assert world.run("verify")[0] == 6
+    assert world.run("status")[1]["target"]["machines"][0]["state"] == "broken"
+    code, document = world.run("apply")
+    assert (code, document["plan"]["kind"]) == (0, "repair")
+    assert world.run("verify")[0] == 0
