@@ -237,11 +237,16 @@ class MetalTarget:
         return bool(wanted.content.decode().strip() == found["traffic"])
 
     def _let_out(self, place: Slot) -> None:
-        """Let a machine that does not serve yet out where it may go: it may need the time of day before it is ready."""
+        """Before a start: the machine may go where it may go, as it may need the time of day before it is ready.
+
+        Where it served before, clients are kept away until it was appraised again and is switched to.
+        """
         found = self._look()
-        if self.deployment.network.egress and found["serving"] != place.letter:
-            wanted = slots.let_out(self.deployment, place, found["traffic"] or "", ipv6=_has_ipv6(found))
-            self._put_rules(wanted, found)
+        ipv6 = _has_ipv6(found)
+        if self.platform.network == ROUTED and found["serving"] == place.letter:
+            self._put_rules(slots.traffic(self.deployment, None, place, ipv6=ipv6), found)
+        elif self.deployment.network.egress:
+            self._put_rules(slots.let_out(self.deployment, place, found["traffic"] or "", ipv6=ipv6), found)
 
     def _keep_in(self, place: Slot) -> None:
         """The contrary, for a machine that was stopped."""

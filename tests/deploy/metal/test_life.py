@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pluto_deploy.engine import gate
 from simulators.metal import desk
 from simulators.metal.desk import Desk, states, steps
 from simulators.metal.host import Host
@@ -96,7 +98,7 @@ def test_back_to_the_machine_that_served_before_and_forward_again(mine: Desk) ->
         assert [one["verdict"] for one in meant["findings"]] == ["warning"], "not what the file asks for"
         assert mine.ok("verify", first, "--accept-older")["findings"][0]["verdict"] == "pass"
 
-        assert steps(mine.ok("apply", second))[:4] == ["start b", "appraise b", "switch b", "confirm b"]
+        assert steps(mine.ok("apply", second))[:3] == ["remove b", "create b", "start b"], "the newest is made last"
     assert client.failures == []
     assert client.builds == [build_id(6), build_id(5), build_id(6)]
 
@@ -163,7 +165,8 @@ def test_ports_are_changed_without_another_machine(mine: Desk) -> None:
     assert not mine.ok("apply", file)["plan"]["changes"]
 
 
-def test_watch_tells_early_what_will_be_amiss(mine: Desk) -> None:
+def test_watch_tells_early_what_will_be_amiss(mine: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "Gate", partial(gate.Gate, patience=1.0))
     file = mine.deployment(mine.release(5))
     nothing = mine.call("watch", file)
     assert nothing.code == 5

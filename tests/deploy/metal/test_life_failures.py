@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,17 +142,19 @@ def test_a_cable_that_is_pulled_while_the_image_is_copied(
     mine.host.restore_network()
     assert lost.code == 6
     assert lost.document["error"]["step"]["action"] == "put-release"
-    (partial,) = mine.host.run(["sh", "-c", "find /var/lib/pluto/images -name 'pluto.efi.partial' -size +1M"]).stdout.split()
+    (partial,) = mine.host.run(
+        ["sh", "-c", "find /var/lib/pluto/images -name 'pluto.efi.partial' -size +1M"]
+    ).stdout.split()
     begun = int(mine.host.run(["stat", "-c", "%s", partial]).stdout)
     assert MIB < begun < 32 * MIB
     assert mine.health() == build_id(5)
     assert states(mine.ok("status", file)) == {"a": "running", "serves": "a"}
 
     sent: list[int] = []
-    told = copying.put_file
+    put = copying.put_file
 
-    def put_file(door: Any, source: Any, dest: Any, digest: Any, tell: Any) -> None:
-        told(door, source, dest, digest, lambda done, total: (sent.append(done), tell(done, total))[1])
+    def put_file(door: Any, source: Any, dest: Any, digest: Any, _: Any) -> None:
+        put(door, source, dest, digest, lambda done, _: sent.append(done))
 
     monkeypatch.setattr(copying, "put_file", put_file)
     mine.ok("apply", file)
@@ -239,13 +240,11 @@ def test_a_configuration_that_the_host_exchanged_is_refused(mine: Desk, upon: Up
     [
         ("-smp 2", "-smp 3", "register.rtmr0"),
         ("pmu=off", "pmu=on", "td.attributes"),
-        ("sept-ve-disable\\\":true", "sept-ve-disable\\\":false", "td.sept_ve_disable"),
-        ('-display none', '-display none -device pci-testdev', "register.rtmr0"),
+        ('sept-ve-disable\\":true', 'sept-ve-disable\\":false', "td.sept_ve_disable"),
+        ("-display none", "-display none -device pci-testdev", "register.rtmr0"),
     ],
 )
-def test_a_unit_that_the_host_changed_is_refused(
-    mine: Desk, upon: Upon, before: str, after: str, finding: str
-) -> None:
+def test_a_unit_that_the_host_changed_is_refused(mine: Desk, upon: Upon, before: str, after: str, finding: str) -> None:
     def change() -> None:
         path = "/etc/systemd/system/pluto-td-shop-b.service"
         text = mine.host.read(path).decode()

@@ -71,6 +71,7 @@ class Desk:
     def __init__(self, host: Host, folder: Path, answers: Inside, hardware: World) -> None:
         self.host, self.folder, self.inside, self.hardware = host, folder, answers, hardware
         self.store = Store(folder / "store")
+        self.store_root = self.store.root
         self.state = folder / "state"
         self.trust = self._write("trust.toml", releases.trust_text(releases.ED25519))
         self.policy = self._write("policy.toml", self.policy_text())
@@ -141,7 +142,7 @@ timeout = {members["timeout"]}
         """The arguments of a command."""
         words: list[str | Path] = [command, file, "--state", self.state]
         if command not in WITHOUT_STORE:
-            words += ["--store", self.store.root, "--offline"]
+            words += ["--store", self.store_root, "--offline"]
         if command in JUDGING and "--collateral" not in more:
             words += ["--collateral", self.collateral]
         return [str(word) for word in (*words, *more)]
@@ -193,7 +194,7 @@ timeout = {members["timeout"]}
 
     def clear(self) -> None:
         """Every deployment away, and what the state directory remembers."""
-        for name, file in self.names.items():
+        for file in self.names.values():
             self.ok("destroy", file)
         self.names.clear()
         shutil.rmtree(self.state, ignore_errors=True)

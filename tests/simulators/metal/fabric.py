@@ -140,7 +140,7 @@ def options(message: bytes) -> dict[int, bytes]:
 
 def outside() -> None:
     """This thread to the host's own network."""
-    with open("/proc/1/ns/net", "rb") as home:
+    with Path("/proc/1/ns/net").open("rb") as home:
         call(LIBC.setns(home.fileno(), CLONE_NEWNET))
 
 

@@ -10,6 +10,7 @@ after a point is what the next point begins with, so there is no need to kill af
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -61,7 +62,7 @@ def _name(argv: Sequence[str], data: bytes) -> str:
         return ""
     if found is None:
         return " ".join(argv[:6])
-    ask = json.loads(eval(found[2]))  # noqa: S307 - a string that our own program wrote
+    ask = json.loads(ast.literal_eval(found[2].decode()))
     paths = [*(path for path, *_ in ask.get("files", [])), *ask.get("gone", []), ask.get("place", "")]
     return " ".join([*words, *paths[:2]])
 

@@ -1,4 +1,4 @@
-"""Makes a namespaced host ready by `pluto-deploy host prepare`, and puts the pretended hardware's fabric in. For tests."""
+"""Makes a namespaced host ready by `pluto-deploy host prepare`, and puts the fabric in. For tests."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def make(host: Host, folder: Path, port: int) -> None:
     """Prepare the host; what trust domains are pretended with leads to `port` of the tester's. `folder`: for files."""
     with packages.serving(host.wire.gateway, intel.packages()) as archive:
         preparing.prepare(host, *preparing.words_of(archive, folder))
+    put_fabric(host, port)
+
+
+def put_fabric(host: Host, port: int) -> None:
+    """What trust domains are pretended with, on a host that is ready."""
     host.put(FABRIC, Path(__file__).with_name("fabric.py").read_bytes(), 0o755)
     unit = FABRIC_UNIT.format(program=FABRIC, gateway=host.wire.gateway, port=port)
     host.put("/etc/systemd/system/pretend-fabric.service", unit.encode())
