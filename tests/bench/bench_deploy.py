@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from figures import Row, timed
 
+from pluto_image import artifact
 from simulators.metal import desk, intel, packages, preparing, releases, rootfs
 from simulators.metal.desk import Desk
 from simulators.metal.host import Host
@@ -26,6 +28,18 @@ RUNS = 5
 MIB = 1 << 20
 IMAGE = 256 * MIB
 PLUTO_DEPLOY = "import sys; from pluto_deploy.cli import main; sys.exit(main())"
+COPY = """
+import sys, time
+from pathlib import Path, PurePosixPath
+from pluto_deploy.metal import copying
+from pluto_deploy.metal.connection import Login, opened
+host, key, known, source, digest, dest = sys.argv[1:]
+begun = time.monotonic()
+with opened(Login(host, "root", 22, Path(key), Path(known))) as connection:
+    copying.put_file(connection, Path(source), PurePosixPath(dest), digest, lambda *_: None)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.monotonic() - begun, int(peak) / 1024)
+"""
 
 
 def rows(work: Path) -> Iterator[Row]:
@@ -44,7 +58,7 @@ def rows(work: Path) -> Iterator[Row]:
         with redirect_stderr(StringIO()):
             mine = stack.enter_context(desk.at(hosts[1], folder))
         yield from _planning(mine)
-        yield from _copying(mine)
+        yield from _copying(mine, work)
         yield from _upgrading(mine)
 
 
@@ -71,20 +85,29 @@ def _planning(mine: Desk) -> Iterator[Row]:
     yield Row("plan of an upgrade, as a process", "s", tuple(there), 1, "ssh HOST true", tuple(peer))
 
 
-def _copying(mine: Desk) -> Iterator[Row]:
-    """The figures of `apply` with a large image, less what one with a small image takes."""
-    small = timed(_process(mine, "apply", mine.deployment(mine.release(7))))
-    release = mine.release(8, padding=IMAGE)
-    large = timed(_process(mine, "apply", mine.deployment(release)))
-    ssh = [word for word in mine.host.ssh_argv()[1:-1] if word]
-    target = f"{mine.host.ssh_argv()[-1]}:/var/tmp/peer"
-    scp = timed(["scp", "-q", *ssh, release / "pluto.efi", target])
-    yield Row("apply, 256 MiB more of image: seconds more", "s", (large[0] - small[0],), None, "scp of it", (scp[0],))
-    yield Row("peak memory of that apply", "MiB", (large[1],), 64, "scp of it", (scp[1],))
+def _copying(mine: Desk, work: Path) -> Iterator[Row]:
+    """An image alone. Memory is what the process itself saw: what wait4(2) tells begins with that of its parent."""
+    image, host = work / "image", mine.host
+    with image.open("wb") as file:
+        for _ in range(IMAGE // MIB):
+            file.write(os.urandom(MIB))
+    words = [host.address, str(host.key), str(host.known_hosts), str(image), artifact.file_digest(image)]
+    seconds, memory = [], []
+    for number in range(RUNS):
+        done = subprocess.run(
+            [sys.executable, "-c", COPY, *words, f"/var/tmp/{number}/image"], check=True, capture_output=True
+        )
+        took, peak = map(float, done.stdout.split())
+        seconds.append(took)
+        memory.append(peak)
+    ssh = host.ssh_argv()
+    target = f"{ssh[-1]}:/var/tmp/peer"
+    scp = [timed(["scp", "-q", *ssh[1:-1], image, target])[0] for _ in range(RUNS)]
+    yield Row("copy an image of 256 MiB, hashed there", "s", tuple(seconds), None, "scp, not hashed", tuple(scp))
     if shutil.which("rsync"):
-        remote = " ".join(["ssh", *ssh])
-        copied = timed(["rsync", "-e", remote, release / "pluto.efi", target])
-        yield Row("the same beside another peer", "s", (large[0] - small[0],), None, "rsync of it", (copied[0],))
+        rsync = [timed(["rsync", "-I", "-e", " ".join(ssh[:-1]), image, target])[0] for _ in range(RUNS)]
+        yield Row("copy an image of 256 MiB, hashed there", "s", tuple(seconds), None, "rsync", tuple(rsync))
+    yield Row("peak memory of that", "MiB", tuple(memory), 64)
 
 
 def _upgrading(mine: Desk) -> Iterator[Row]:

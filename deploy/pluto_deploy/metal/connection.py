@@ -105,6 +105,10 @@ class Connection:
         """ssh with the master's socket, and `words` before the host's name."""
         return ["ssh", "-S", str(self.folder / "master"), *self.login.options(), *words, "--", self.login.host]
 
+    def through(self) -> list[str]:
+        """ssh through the master connection and no other: where it was lost, so was the lock that it holds."""
+        return self.argv("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
+
     def command(self, argv: Sequence[str], *, root: bool = True) -> str:
         """The one string that the host's shell gets."""
         return shlex.join([*(("sudo", "-n", "--") if root and self.sudo else ()), *argv])
@@ -113,15 +117,16 @@ class Connection:
         """Run `argv` on the host. SourceError where the connection is lost or time runs out, not for its exit code."""
         try:
             done = subprocess.run(
-                [*self.argv(), self.command(argv, root=root)], input=data, capture_output=True, timeout=timeout
+                [*self.through(), self.command(argv, root=root)], input=data, capture_output=True, timeout=timeout
             )
         except subprocess.TimeoutExpired as error:
             raise SourceError(f"{self.login}: {argv[0]} did not end within {timeout:.0f} s") from error
         errors = done.stderr.decode(errors="replace").strip()
         if done.returncode == LOST:
             raise SourceError(f"{self.login}: {_reason(errors)}")
-        if root and self.sudo and done.returncode == 1 and errors.startswith(NO_SUDO):
-            raise UsageError(f"{self.login} may not become root without a password: {errors.splitlines()[0]}")
+        refused = [line for line in errors.splitlines() if line.startswith(NO_SUDO)]
+        if root and self.sudo and done.returncode == 1 and refused:
+            raise UsageError(f"{self.login} may not become root without a password: {refused[0]}")
         return Answer(done.returncode, done.stdout, errors)
 
     def check(self, argv: Sequence[str], *, data: bytes = b"", timeout: float = 120.0) -> bytes:
@@ -135,7 +140,7 @@ class Connection:
     def send(self, argv: Sequence[str], pieces: Iterable[bytes]) -> Answer:
         """Run `argv` as root with `pieces` as its input, one at a time: memory stays that of one piece. SourceError."""
         with subprocess.Popen(
-            [*self.argv(), self.command(argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*self.through(), self.command(argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # what ended it is in its words and code
@@ -171,7 +176,7 @@ class Connection:
         script = 'mkdir -p "$1" && exec flock -n -E 75 "$2" sh -c "echo held; exec cat"'
         argv = ["sh", "-c", script, "sh", str(Path(lock).parent), lock]
         with subprocess.Popen(
-            [*self.argv(), self.command(argv)],
+            [*self.through(), self.command(argv)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -5,9 +5,11 @@ The host is real but for its hardware (`simulators.metal`), its trust domains ar
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from pluto_deploy.engine import gate
+from pluto_notary.config import encode_config_disk, encode_payload
 from simulators.metal import desk
 from simulators.metal.desk import Desk, states, steps
 from simulators.metal.host import Host
@@ -114,6 +117,24 @@ def test_a_release_that_a_newer_one_revokes_is_not_gone_back_to(mine: Desk) -> N
     assert (client.failures, client.builds) == ([], [build_id(6)])
 
 
+def test_a_host_cannot_choose_what_is_gone_back_to(mine: Desk) -> None:
+    """It has an accepted release, and gives the earlier machine another configuration and the record of one."""
+    file = mine.deployment(mine.release(6))
+    mine.ok("apply", mine.deployment(mine.release(5)))
+    mine.ok("apply", file)
+    payload, folder = encode_payload(deployment="of-the-host"), "/var/lib/pluto/td/shop/a"
+    record = json.loads(mine.host.read(f"{folder}/slot.json"))
+    record["config"] = hashlib.sha256(payload).hexdigest()
+    mine.host.put(f"{folder}/slot.json", json.dumps(record, separators=(",", ":"), sort_keys=True).encode() + b"\n")
+    mine.host.put(f"{folder}/config.disk", encode_config_disk(payload))
+    mine.host.run(["touch", "-d", "1 hour ago", f"{folder}/slot.json"])
+    with mine.client() as client:
+        done = mine.call("rollback", file)
+        assert (done.code, done.document["error"]["kind"]) == (5, "UnknownGenerationError")
+    assert (client.failures, client.builds) == ([], [build_id(6)])
+    assert states(mine.ok("status", file))["serves"] == "b"
+
+
 def test_replace_has_one_machine_at_a_time_and_returns_to_the_old_one(mine: Desk) -> None:
     first = mine.deployment(mine.release(5), strategy='"replace"')
     mine.ok("apply", first)
@@ -128,15 +149,22 @@ def test_replace_has_one_machine_at_a_time_and_returns_to_the_old_one(mine: Desk
     assert mine.health() == build_id(7)
 
 
-def test_a_relaunch_replaces_the_machine_by_one_of_the_same_kind(mine: Desk) -> None:
+def test_a_relaunch_that_intel_advises(mine: Desk) -> None:
+    """The host's TDX module was updated under a running machine, which keeps what it was launched with."""
     file = mine.deployment(mine.release(5))
     mine.ok("apply", file)
+    assert mine.ok("watch", file)["relaunch"] is None
+    updated = desk.hardware(module="OutOfDate", module_now="UpToDate")
+    for guest in mine.inside.guests.values():
+        guest.domain = replace(guest.domain, world=updated)
+    advised = mine.call("watch", file)
+    assert (advised.code, advised.document["appraisal"]["tcb"]["status"]) == (5, "TDRelaunchAdvised")
+    assert [one["action"] for one in advised.document["relaunch"]["steps"]][:2] == ["create", "start"]
     with mine.client() as client:
-        done = mine.ok("apply", file, "--relaunch")
-        assert done["plan"]["kind"] == "relaunch"
+        assert mine.ok("apply", file, "--relaunch")["plan"]["kind"] == "relaunch"
         assert states(mine.ok("status", file)) == {"a": "stopped", "b": "running", "serves": "b"}
-    assert client.failures == []
-    assert len(mine.inside.seen) >= 2
+        assert mine.ok("watch", file)["relaunch"] is None
+    assert (client.failures, client.builds) == ([], [build_id(5)])
 
 
 def test_a_second_deployment_of_the_host_is_left_alone(mine: Desk) -> None:

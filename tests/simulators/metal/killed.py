@@ -17,8 +17,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,12 @@ def everywhere(words: Sequence[str]) -> Iterator[str]:
     """One text per kill. Raises AssertionError if the command fails otherwise, or never ends."""
     # One process imports everything, and a fork of it is killed.
     argv = [sys.executable, "-B", __file__, *words]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="killed-"))  # nobody else tidies it
+        environment = {**os.environ, "TMPDIR": scratch, "XDG_RUNTIME_DIR": ""}
+        driver = stack.enter_context(
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        )
         assert driver.stdin is not None
         assert driver.stdout is not None
         passed: list[str] = []

@@ -1,0 +1,69 @@
+"""The rules of a deployment while a machine is tried out: clients are led as before, and nothing of it stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pluto_deploy.deployment import Deployment
+from pluto_deploy.metal import slots
+from pluto_deploy.metal.layout import Slot
+
+A, B = Slot("shop", "a", 2), Slot("shop", "b", 20)
+
+
+def deployment(ports: str = "[443]", egress: str = "[]") -> Deployment:
+    text = f"""
+version = 1
+name = "shop"
+release = "r"
+trust = "t"
+policy = "p"
+[platform]
+kind = "bare-metal"
+host = "metal.example"
+knownHosts = "k"
+tee = "tdx"
+machine = "policy"
+[size]
+cpus = 2
+memory = "4G"
+[network]
+ports = {ports}
+egress = {egress}
+[notary]
+[update]
+strategy = "blue-green"
+timeout = 60
+"""
+    return Deployment.parse(text, Path("/"))
+
+
+def rules(slot: Slot, of: Deployment, *, ipv6: bool) -> str:
+    return slots.traffic(of, slot, ipv6=ipv6).content.decode()
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+@pytest.mark.parametrize("egress", ["[]", '["udp:123"]', '["udp:123", "tcp:80"]'])
+def test_a_machine_that_is_tried_out_goes_out_and_nobody_is_led_to_it(egress: str, ipv6: bool) -> None:
+    before = rules(A, deployment(), ipv6=ipv6)
+    asked = deployment("[444]", egress)
+    tried = slots.let_out(asked, B, before, ipv6=ipv6).content.decode()
+    assert tried.startswith(before)
+    added = tried.removeprefix(before).splitlines()
+    assert len(added) == egress.count(":") * (2 if ipv6 else 1)
+    assert all(line.startswith("add element inet pluto egress") for line in added)
+    assert slots.let_out(asked, B, tried, ipv6=ipv6).content.decode() == tried, "asked for twice, it is done once"
+    assert slots.kept_in("shop", B, tried).content.decode() == before
+
+
+def test_the_first_machine_goes_out_too() -> None:
+    tried = slots.let_out(deployment(egress='["udp:123"]'), A, "").content.decode()
+    assert "10.88.0.2 . udp . 0.0.0.0/0 . 123" in tried
+    assert " slots " not in tried
+
+
+def test_a_number_that_begins_like_another_is_not_taken_for_it() -> None:
+    served = rules(Slot("shop", "a", 20), deployment(egress='["udp:123"]'), ipv6=True)
+    assert slots.kept_in("shop", Slot("shop", "b", 2), served).content.decode() == served
