@@ -48,10 +48,10 @@ stubs: .venv/.dev
 	@$(BIN)/python tests/end_to_end/stub_packages.py
 
 test-boots: inputs stubs
-	$(PYTEST) -m "more_boots" $(T)
+	$(PYTEST) -m "more_boots and not root" $(T)
 
 test-root: inputs
-	$(PYTEST) -m "root" $(T)
+	$(PYTEST) -m "root and not more_boots" $(T)
 
 quick: .venv/.dev
 	$(PYTEST) -m "not slow and not boot and not more_boots and not root and not online and not interop" $(T)

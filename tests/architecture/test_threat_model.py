@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/threat-model.md").read_text()
 TESTS = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", TEXT)
-CODE = re.findall(r"`((?:pluto_(?:measure|image|notary))/[\w/.]+)`", TEXT)
+CODE = re.findall(r"`((?:pluto_(?:measure|image|notary|deploy))/[\w/.]+)`", TEXT)
 FINDINGS = set(re.findall(r"^\| `([a-z_.]+)` \|", (ROOT / "docs/formats/policy.md").read_text(), re.MULTILINE))
 
 
