@@ -21,7 +21,7 @@ from simulators.metal.desk import Desk, states
 from simulators.metal.host import Host
 from simulators.metal.td_releases import build_id
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.more_root, pytest.mark.slow]
 
 MIB = 1 << 20
 Upon = Callable[[str, Callable[[], Any]], None]

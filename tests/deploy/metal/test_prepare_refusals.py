@@ -30,7 +30,7 @@ from simulators.metal.preparing import eventually, outside, prepare, rules, word
 from simulators.metal.stand_in import StandIn
 from simulators.metal.tdx import Tdx
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.more_root, pytest.mark.slow]
 
 REMOTE = ["--pccs", "https://pccs.example/"]
 WORKER = """
