@@ -225,6 +225,8 @@ def _possible(deployment: Deployment) -> None:
             raise FormatError(
                 f"{_WHAT}.network.mac", "is for bridge and macvtap: a routed trust domain has one already"
             )
+        if (ssh := platform.login.port or 22) in network.ports:
+            raise FormatError(f"{_WHAT}.network.ports", f"{ssh} is the port by which the host itself is reached")
         return
     if deployment.strategy != "replace":
         problem = f'{platform.network} gives the trust domain one address of its own, so strategy must be "replace"'

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pluto_measure.command import printable
+
 
 class Progress(Protocol):
     """Takes what has been reached. Words only; no secret may be among them."""
@@ -49,7 +51,7 @@ def on_stderr() -> Iterator[Progress]:
                 console.print(_line(start, text), markup=False)
 
             def doing(self, text: str) -> None:
-                status.update(text.replace("[", "\\["))
+                status.update(printable(text).replace("[", "\\["))
 
         yield Live()
 
@@ -67,4 +69,4 @@ class _Plain:
 
 
 def _line(start: float, text: str) -> str:
-    return f"{time.monotonic() - start:6.1f} s  {text}"
+    return f"{time.monotonic() - start:6.1f} s  {printable(text)}"

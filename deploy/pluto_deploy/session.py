@@ -40,7 +40,7 @@ from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.commands import files
 from pluto_measure.digests import Digests
-from pluto_measure.errors import SourceError
+from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.publish.folder import ReleaseMemory
 from pluto_measure.publish.judge import Files
 from pluto_measure.publish.memory import Memory
@@ -121,6 +121,12 @@ class Session:
 
     def remember(self) -> None:
         """Keep the accepted release in mind, so that no older one is accepted later."""
+        try:
+            self._remember()
+        except (UsageError, SourceError) as error:
+            raise SourceError(f"all is done and serves, but it could not be remembered: {error}") from error
+
+    def _remember(self) -> None:
         judgement = None if self.wish is None else self.wish.expected.judgement
         if judgement is not None and self.rules is not None and not self.rules.older:
             ReleaseMemory(self.state).remember(judgement.release, judgement.statement)

@@ -49,6 +49,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def printable(text: str) -> str:
+    """Words that others may have had a hand in, such as a host's, without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run the command in `argv`; each subparser sets the default `run` to a Command. Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -57,9 +62,9 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         arguments = top.parse_args(words)
         result: Result = _quietly(arguments.run, arguments)
     except PlutoError as error:
-        print(f"{top.prog}: error: {error}", file=sys.stderr)
+        print(f"{top.prog}: error: {printable(str(error))}", file=sys.stderr)
         if error.hint:
-            print(f"{top.prog}: hint: {error.hint}", file=sys.stderr)
+            print(f"{top.prog}: hint: {printable(error.hint)}", file=sys.stderr)
         return _failed(type(error).__name__, str(error), error.hint, error.fields(), error.exit_code, as_json)
     except KeyboardInterrupt:
         print(f"{top.prog}: interrupted", file=sys.stderr)
@@ -71,7 +76,7 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         print(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it", file=sys.stderr)
         return _failed(type(error).__name__, str(error), None, {}, 1, as_json)
     for note in result.notes:
-        print(f"{top.prog}: {note}", file=sys.stderr)
+        print(f"{top.prog}: {printable(note)}", file=sys.stderr)
     return _write(top.prog, pretty(result.document) if as_json else result.text) or result.exit_code
 
 

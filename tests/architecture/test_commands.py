@@ -10,6 +10,7 @@ import re
 import pytest
 
 from pluto_measure.command import Result, parser, run
+from pluto_measure.errors import SourceError
 
 COMMANDS = {
     "pluto_image": [
@@ -99,3 +100,8 @@ def test_json_is_written_even_at_a_bug_of_ours_and_when_interrupted(
 def test_an_abbreviated_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(program(ZeroDivisionError()), ["work", "--js"]) == 2
     assert "unrecognized arguments: --js" in capsys.readouterr().err
+
+
+def test_words_of_others_are_shown_without_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(program(SourceError("host: \x1b[2Jaccepted\r", hint="\x9b1m")), ["work"]) == 6
+    assert capsys.readouterr().err == "program: error: host: ·[2Jaccepted·\nprogram: hint: ·1m\n"

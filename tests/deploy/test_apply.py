@@ -312,3 +312,19 @@ def carried_out(target: PretendTarget, planned: Command, judge: Judge) -> None:
         run(target, planned(target.look()), judge)
     except RefusedError:
         assert judge is not accept
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("purpose", ["appraise", "confirm"])
+def test_an_error_that_nobody_thought_of_leads_no_client_to_the_new_machine(strategy: str, purpose: str) -> None:
+    """A machine chooses the bytes that are judged, so it must not matter which error they provoke."""
+
+    def judge(found: Generation, asked: str) -> None:
+        if found == NEW and asked == purpose:
+            raise ValueError("read length must be non-negative")
+
+    target = serving_old(strategy)
+    with pytest.raises(ValueError, match="read length"):
+        run(target, plan(NEW, target.look(), strategy=strategy), judge=judge)
+    assert_at_the_goal(target, OLD)
+    assert target.slots["b"].refused

@@ -222,6 +222,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     (METAL, "network.address", "127.0.0.1", "deployment.network.address"),
     (METAL, "network.address", "224.0.0.1", "deployment.network.address"),
     (METAL, "network.mac", "52:54:00:12:34:56", "deployment.network.mac: is for bridge and macvtap"),
+    (METAL, "network.ports", [22], "22 is the port by which the host itself is reached"),
     (METAL, "network.egress", ["443"], "'443' is not tcp:PORT or udp:PORT"),
     (METAL, "network.egress", ["tcp:0"], "deployment.network.egress"),
     (METAL, "network.egress", ["tcp:65536"], "deployment.network.egress"),

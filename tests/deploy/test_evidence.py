@@ -4,6 +4,7 @@ import http.server
 import select
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,40 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "LARGEST", 10)
     with notary(answering(b"x" * 11)) as (port, _), pytest.raises(SourceError, match="larger than 10"):
         fetch(Address("127.0.0.1", port), NONCE, timeout=5)
+
+
+def test_a_chunk_of_negative_size_is_an_error_of_the_machine() -> None:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"-5\r\nxxxxx\r\n")
+
+    with notary(answer) as (port, _), pytest.raises(SourceError, match="no evidence"):
+        fetch(Address("127.0.0.1", port), NONCE, timeout=5)
+
+
+def test_an_answer_that_drips_has_one_limit_for_all_of_it() -> None:
+    """The time of the whole request counts, or one byte now and then would keep a verifier waiting for ever."""
+    over = threading.Event()
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        try:
+            while not over.wait(0.1):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+        except OSError:
+            return
+
+    with notary(answer) as (port, _):
+        begun = time.monotonic()
+        with pytest.raises(SourceError, match="no evidence"):
+            fetch(Address("127.0.0.1", port), NONCE, timeout=1)
+        over.set()
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])

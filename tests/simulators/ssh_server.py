@@ -37,9 +37,15 @@ class SshServer:
         return Login("127.0.0.1", user, self.port, self.folder / "key", self.known_hosts)
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout
-        return [int(word) for word in found.split()]
+        """The processes that serve connections: one each as root, a chain of them for any other user."""
+        found, parents = [], [self.process.pid]
+        while parents:
+            children = subprocess.run(
+                ["pgrep", "-P", ",".join(map(str, parents)), "sshd"], capture_output=True, text=True
+            )
+            parents = [int(word) for word in children.stdout.split()]
+            found += parents
+        return found
 
     def cut(self) -> None:
         """Lose every connection at once, as a network does."""

@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> Result:
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
         gate, old_gate = opened.gate(opened.wish.expected), opened.old_gate(scene.machine(planned.fallback))
+        opened.accepted.refuse_unwritable()
         done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
         opened.remember()
         assert done.appraisal is not None, "every such plan ends with an appraisal of what serves"

@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> Result:
         if arguments.dry_run:
             return Result(facts, words.place(opened.deployment) + "\n" + words.scene(scene) + words.plan(planned))
         carry_out(planned, opened.target, _no_gate, opened.journal, progress)
-    return Result(facts, f"{words.place(opened.deployment)}: removed\n")
+    did = "removed" if scene.machines or scene.serving is not None else "nothing of it was there"
+    return Result(facts, f"{words.place(opened.deployment)}: {did}\n")
 
 
 def _no_gate(address: Address) -> Appraisal:

@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> Result:
             planned, scene = planned_for(opened, relaunch=False)
             assert opened.wish is not None
             gate, old_gate = opened.gate(opened.wish.expected), opened.old_gate(scene.machine(planned.fallback))
+            opened.accepted.refuse_unwritable()
             done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
             assert done.appraisal is not None
             assert planned.target is not None

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> Result:
             raise UsageError("the machine that serves is not complete", hint="run 'pluto-deploy apply'")
         gate = opened.gate(opened.expected_of(machine, older=True))
         old_gate = opened.old_gate(scene.machine(planned.fallback))
+        opened.accepted.refuse_unwritable()
         done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
         assert done.appraisal is not None, "every such plan ends with an appraisal of what serves"
         address = str(opened.target.public())

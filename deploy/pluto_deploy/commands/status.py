@@ -39,4 +39,6 @@ def run(arguments: argparse.Namespace) -> Result:
         text += f"last said   {words.said(last[0])}\n"
     if journal is not None and journal.get("state") == "at work":
         text += f"journal     a command of {journal.get('at')} did not end; 'pluto-deploy apply' goes on\n"
+    if journal is not None and journal.get("state") == "failed":
+        text += f"journal     {journal.get('at')}: {journal.get('reason')}\n"
     return Result(facts, text)

@@ -42,6 +42,11 @@ class Accepted:
             raise FormatError(_WHAT, f"{self._path} is damaged", hint=f"remove it: rm {self._path}")
         return tuple(known)
 
+    def refuse_unwritable(self) -> None:
+        """UsageError, SourceError where nothing can be kept: said before anything is changed, not after it."""
+        with self._folder.locked(), self._folder.prepared(self._path, "0" * 4096):
+            return  # what was written on trial is removed again
+
     def remember(self, generation: Generation) -> None:
         """Keep an accepted generation in mind."""
         with self._folder.locked():

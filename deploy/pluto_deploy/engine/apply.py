@@ -46,7 +46,7 @@ def carry_out(
         progress.doing(str(step))
         try:
             appraisal = _one(step, plan, target, gate) or appraisal
-        except (PlutoError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:  # whatever a machine provoked: it must not stay where it is
             _see_to_it(error, [*done, step], plan, target, old_gate or gate, progress)
             reason = str(error) or "interrupted"
             _noted(progress, lambda step=step, reason=reason: journal.failed(plan, step, reason))  # type: ignore[misc]
@@ -66,7 +66,7 @@ def _noted(progress: Progress, write: Callable[[], None]) -> None:
 
 
 def _see_to_it(
-    error: PlutoError | KeyboardInterrupt,
+    error: Exception | KeyboardInterrupt,
     begun: list[Step],
     plan: Plan,
     target: Target,
@@ -74,12 +74,13 @@ def _see_to_it(
     progress: Progress,
 ) -> None:
     judging = begun[-1].action in ("appraise", "confirm")
-    refused = judging and isinstance(error, FormatError | VerificationError | RefusedError)
+    known = isinstance(error, PlutoError | KeyboardInterrupt)
+    refused = judging and (isinstance(error, FormatError | VerificationError | RefusedError) or not known)
     fields = vars(error)
     fields["step"] = begun[-1].to_json()
     try:
         fields["serving"] = _back(begun, plan, target, old_gate, progress, refused=refused)
-    except PlutoError as second:
+    except Exception as second:  # noqa: BLE001  the first error is the one to be raised
         fields["serving"], fields["cleanup"] = None, str(second)
         progress.step(f"what was begun could not be undone: {second}")
 

@@ -6,14 +6,17 @@ bound to the key that the connection was seen to use, and to a nonce made by the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import socket
 import ssl
+import threading
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_deploy.engine.target import Address
@@ -33,16 +36,22 @@ class Seen:
 def fetch(address: Address, nonce: bytes, *, timeout: float) -> Seen:
     """GET /v1/evidence with `nonce`; `timeout` in seconds. SourceError if the machine does not answer as it should."""
     connection = _Connection(address, timeout)
+    timer = threading.Timer(timeout, connection.expire)  # each read has a limit of its own; this is that of all
+    timer.daemon = True
+    timer.start()
     try:
         connection.connect()
         key = _key_digest(connection.sock)
         connection.request("GET", f"/v1/evidence?nonce={nonce.hex()}")
         answer = connection.getresponse()
         body = answer.read(LARGEST + 1)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise SourceError(f"{address}: no evidence: {str(error) or type(error).__name__}") from error
     finally:
+        timer.cancel()
         connection.close()
+    if connection.expired:
+        raise SourceError(f"{address}: no evidence within {timeout:.0f} s")
     if answer.status != 200:
         raise SourceError(f"{address}: the notary answered {answer.status} to a request for evidence")
     if len(body) > LARGEST:
@@ -56,6 +65,8 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, address: Address, timeout: float) -> None:
         super().__init__(address.host, address.port, timeout=timeout)
         self._address, self._seconds = address, timeout
+        self.expired = False
+        self._wrapped: ssl.SSLSocket | None = None  # http.client forgets its own once the head was read
 
     def connect(self) -> None:
         if self._address.socket is None:
@@ -68,7 +79,15 @@ class _Connection(http.client.HTTPConnection):
             except BaseException:
                 plain.close()
                 raise
-        self.sock = _context().wrap_socket(plain)
+        self.sock = self._wrapped = _context().wrap_socket(plain, do_handshake_on_connect=False)
+        self._wrapped.do_handshake()
+
+    def expire(self) -> None:
+        """End it from another thread, whatever it is at."""
+        self.expired = True
+        if self._wrapped is not None:
+            with contextlib.suppress(OSError):  # it ended by itself
+                socket.socket.shutdown(self._wrapped, socket.SHUT_RDWR)
 
 
 def _context() -> ssl.SSLContext:
@@ -83,6 +102,6 @@ def _key_digest(connection: object) -> bytes:
     certificate = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
     try:
         key = x509.load_der_x509_certificate(certificate or b"").public_key()
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise SourceError("the machine's certificate cannot be read") from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()

@@ -127,6 +127,8 @@ def wish(deployment: Deployment, given: Rules) -> Wish:
 
     UsageError, FormatError, NotVerifiedError, ReleaseNotAuthenticError.
     """
+    if not deployment.release.is_dir():
+        raise UsageError(f"release: there is no folder {deployment.release}")
     dist = Dist.open(deployment.release)
     received = releases.read(deployment.release, hashed=_USED.__contains__)
     if given.trust is None:  # nobody signed: the build's own list of digests is all there is

@@ -121,7 +121,7 @@ class Connection:
             )
         except subprocess.TimeoutExpired as error:
             raise SourceError(f"{self.login}: {argv[0]} did not end within {timeout:.0f} s") from error
-        errors = done.stderr.decode(errors="replace").strip()
+        errors = _said(done.stderr)
         if done.returncode == LOST:
             raise SourceError(f"{self.login}: {_reason(errors)}")
         refused = [line for line in errors.splitlines() if line.startswith(NO_SUDO)]
@@ -147,7 +147,7 @@ class Connection:
                 for piece in pieces:
                     process.stdin.write(piece)
             output, errors = process.communicate()
-        text = errors.decode(errors="replace").strip()
+        text = _said(errors)
         if process.returncode == LOST:
             raise SourceError(f"{self.login}: {_reason(text)}")
         return Answer(process.returncode, output, text)
@@ -200,6 +200,9 @@ class Connection:
 @contextlib.contextmanager
 def opened(login: Login) -> Iterator[Connection]:
     """Connect, and find out whether sudo is needed. SourceError with OpenSSH's reason; UsageError without ssh."""
+    for path in (login.key, login.known_hosts):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: there is no such file")
     with tempfile.TemporaryDirectory(prefix="pluto-", dir=_runtime()) as name:
         connection = Connection(login, Path(name))
         master = _master(connection)
@@ -246,6 +249,12 @@ def _runtime() -> str | None:
 def _literal(path: Path) -> str:
     """A path for OpenSSH, which takes what follows a "%" for a token (ssh_config(5), TOKENS)."""
     return str(path).replace("%", "%%")
+
+
+def _said(errors: bytes) -> str:
+    """What the command said, without sshd's own complaint of a user that has no home."""
+    lines = errors.decode(errors="replace").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("Could not chdir to home directory")).strip()
 
 
 def _words(errors: bytes) -> str:

@@ -34,6 +34,7 @@ def look(ask: dict[str, Any]) -> dict[str, Any]:
         "rules": _other_rules(ask["traffic"]),
         "leases": {name: _text(os.path.join(ask["leases"], name)) for name in _names(ask["leases"])},
         "others": _others(ask["domains"], ask["name"]),
+        "listening": _listening(),
         "alone": not [one for one in _names(ask["domains"]) if one != ask["name"]],
         "free": free.free,
         "memory": _available(),
@@ -134,6 +135,18 @@ def _other_rules(path: str) -> list[str]:
     names = os.listdir(folder) if os.path.isdir(folder) else []
     found = [os.path.join(folder, one) for one in names if one.endswith(".nft") and not one.startswith(".")]
     return sorted(one for one in found if one != path)
+
+
+def _listening() -> list[int]:
+    """TCP ports that programs of the host listen on for others than itself (proc_net_tcp, state 0A)."""
+    found = set()
+    for path, loopback in (("/proc/net/tcp", ("0100007F",)), ("/proc/net/tcp6", ("0" * 24 + "01000000",))):
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                address, _, port = line.split()[1].partition(":")
+                if line.split()[3] == "0A" and address not in loopback:
+                    found.add(int(port, 16))
+    return sorted(found)
 
 
 def _partials(folders: list[str], name: str) -> list[str]:

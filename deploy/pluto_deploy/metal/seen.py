@@ -33,6 +33,7 @@ class Seen:
 
     partials  copies of ours that were not finished; rules: the rule files of other deployments
     leases    the number of each "NAME SLOT"; others: the records in the slots of other deployments
+    listening the TCP ports that programs of the host listen on
     enabled   the slots that start with the host; alone: whether there is no other deployment
     """
 
@@ -47,6 +48,7 @@ class Seen:
     rules: tuple[str, ...]
     leases: Mapping[str, int]
     others: tuple[str, ...]
+    listening: frozenset[int]
     alone: bool
     free: int
     memory: int
@@ -72,6 +74,7 @@ class Seen:
             rules=tuple(filter(_RULES.fullmatch, _texts(fields, "rules"))),
             leases=_leases(fields.take("leases", dict)),
             others=tuple(_texts(fields, "others")),
+            listening=frozenset(one for one in fields.take("listening", list) if isinstance(one, int)),
             alone=fields.take("alone", bool),
             free=fields.take("free", int),
             memory=fields.take("memory", int),
@@ -133,8 +136,9 @@ def _is_partial(path: PurePosixPath) -> bool:
 
 
 def _leases(value: Mapping[str, Any]) -> dict[str, int]:
-    numbers = {owner: int(number) for number, owner in value.items() if re.fullmatch(r"[0-9]{1,3}", number)}
-    return {owner: number for owner, number in numbers.items() if isinstance(owner, str) and _is_number(number)}
+    known = [(number, owner) for number, owner in value.items() if isinstance(owner, str)]
+    numbers = {owner: int(number) for number, owner in known if re.fullmatch(r"[0-9]{1,3}", number, re.ASCII)}
+    return {owner: number for owner, number in numbers.items() if _is_number(number)}
 
 
 def _is_number(number: int) -> bool:

@@ -5,6 +5,7 @@ All of them follow from the wish and the slot's number, so that `render` shows w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -102,6 +103,12 @@ def let_out(deployment: Deployment, slot: Slot, text: str, *, ipv6: bool = False
     more = traffic(deployment, None, slot, ipv6=ipv6).content.decode().splitlines()
     known = text.splitlines() or more[:1]
     return _rules(deployment.name, [*known, *(line for line in more if line not in known and line[:1] != "#")])
+
+
+def led(text: str) -> list[tuple[str | None, int]]:
+    """The public addresses (None: any of the host's) and TCP ports that rules lead to a machine."""
+    line = r"^add element inet \w+ slots6?(?:_at)? \{ (?:(\S+) \. )?tcp \. ([0-9]{1,5}) :"
+    return [(address or None, int(port)) for address, port in re.findall(line, text, re.MULTILINE)]
 
 
 def kept_in(name: str, slot: Slot, text: str) -> Placed:

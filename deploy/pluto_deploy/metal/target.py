@@ -68,6 +68,7 @@ class MetalTarget:
         seen = self._look()
         if self.wish is not None:
             self._refuse_unfit(seen)
+            self._refuse_taken_ports(seen)
         notes = () if seen.prepared is not None else ("the host was not prepared: " + _PREPARE,)
         return Scene(seen.releases, seen.tools, seen.machines, seen.serving, notes, self._is_led(seen))
 
@@ -215,6 +216,19 @@ class MetalTarget:
             raise UsageError(f"{self.connection.login} was prepared with network {host.network}, and {asked}")
         if self.platform.tee == TDX and host.tee != TDX:
             raise UsageError(f"{self.connection.login} was prepared without TDX", hint=_PREPARE)
+
+    def _refuse_taken_ports(self, seen: Seen) -> None:
+        """UsageError where a port is the host's own, or another deployment's: clients would come to the wrong one."""
+        if self.platform.network != ROUTED:
+            return
+        network = self.deployment.network
+        if own := sorted(seen.listening.intersection(network.ports)):
+            raise UsageError(f"{self.connection.login}: a program of the host itself listens on port {own[0]}")
+        rules = self.hands.read([PurePosixPath(one) for one in seen.rules]) if seen.rules else {}
+        for path, text in rules.items():
+            for address, port in slots.led((text or b"").decode(errors="replace")):
+                if port in network.ports and (address is None or network.address in (None, address)):
+                    raise UsageError(f"{self.connection.login}: another deployment has port {port}: {path.stem}")
 
     def _is_led(self, seen: Seen) -> bool:
         """Whether clients are led as the deployment file asks for, also after the host was booted again."""

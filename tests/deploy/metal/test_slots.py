@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.deployment import Deployment
-from pluto_deploy.metal import slots
+from pluto_deploy.metal import slots, traffic
 from pluto_deploy.metal.layout import Slot
 
 A, B = Slot("shop", "a", 2), Slot("shop", "b", 20)
@@ -67,3 +67,11 @@ def test_the_first_machine_goes_out_too() -> None:
 def test_a_number_that_begins_like_another_is_not_taken_for_it() -> None:
     served = rules(Slot("shop", "a", 20), deployment(egress='["udp:123"]'), ipv6=True)
     assert slots.kept_in("shop", Slot("shop", "b", 2), served).content.decode() == served
+
+
+def test_where_rules_lead_clients_is_read_back_from_what_is_written() -> None:
+    slot = Slot("shop", "a", 7)
+    ports = [("tcp", 443), ("tcp", 8443)]
+    assert slots.led(traffic.rules("shop", ports, serving=slot, address=None, egress=())) == [(None, 443), (None, 8443)]
+    text = traffic.rules("shop", ports, serving=slot, address="198.51.100.7", egress=[("tcp", 443)])
+    assert slots.led(text) == [("198.51.100.7", 443), ("198.51.100.7", 8443)]

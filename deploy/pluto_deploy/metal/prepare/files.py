@@ -78,6 +78,7 @@ def network(options: Options) -> tuple[Placed, ...]:
         resolvers4=[one for one in options.resolvers if ":" not in one],
         resolvers6=[one for one in options.resolvers if ":" in one],
         ipv6=options.ipv6,
+        leases=places.leases(),
         first=layout.FIRST_LEASE,
         last=layout.LAST_LEASE,
     )

@@ -43,20 +43,31 @@ INSIDE: Final = (
 INSIDE6: Final = ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8")
 
 
+_LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/64")
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a number of the host stands for: tap, MAC address, address."""
+    """What a number of the host stands for: tap, MAC address, address, IPv6 address, link-local address."""
 
     tap: str
     mac: str
     address: str
+    address6: str
+    local6: str
 
 
 def leases() -> tuple[Lease, ...]:
     """Every lease there can be."""
     numbers = range(layout.FIRST_LEASE, layout.LAST_LEASE + 1)
     slots = (layout.Slot("any", "a", number) for number in numbers)
-    return tuple(Lease(slot.tap, slot.mac, str(slot.address)) for slot in slots)
+    return tuple(_lease(slot) for slot in slots)
+
+
+def _lease(slot: layout.Slot) -> Lease:
+    own = address6(slot.number)
+    local = _LINK_LOCAL.network_address + (int(own) & int(_LINK_LOCAL.hostmask))
+    return Lease(slot.tap, slot.mac, str(slot.address), str(own), str(local))
 
 
 def address6(number: int) -> ipaddress.IPv6Address:
