@@ -46,7 +46,7 @@ REFUSALS: dict[str, tuple[int, Callable[[World], object], str]] = {
         lambda w: w.file(w.root / "one", policy=policies.changed(deployments.POLICY, minimumSequence="2")),
         "release.sequence",
     ),
-    "a release that is not there": (2, lambda w: w.file(w.root / "none"), "SHA256SUMS"),
+    "a release that is not there": (2, lambda w: w.file(w.root / "none"), "there is no folder"),
     "a file that was changed": (4, lambda w: (w.root / "one/pluto.efi").write_bytes(b"MZ" + bytes(9)), ""),
     "a trust file that is none": (3, lambda w: w.file(w.root / "one", trust="version = 1"), "trust"),
     "a deployment file that is none": (3, lambda w: (w.root / "file/DEPLOYMENT.toml").write_text("a ="), "deployment"),
