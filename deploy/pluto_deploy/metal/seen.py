@@ -88,10 +88,6 @@ class Seen:
         """Whether trust domains of this host are led by IPv6, too."""
         return self.prepared is not None and self.prepared.ipv6
 
-    def machine(self, slot: str) -> Machine | None:
-        """The machine in a slot."""
-        return next((machine for machine in self.machines if machine.slot == slot), None)
-
     def slot(self, name: str, letter: str) -> Slot:
         """A slot with the number that it has; one without holds nothing, so that any number names its files."""
         return Slot(name, letter, self.leases.get(f"{name} {letter}", FIRST_LEASE))

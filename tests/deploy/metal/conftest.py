@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from pluto_deploy.metal.connection import Connection, opened
+from simulators import ssh_server
 from simulators.metal import releases, rootfs
 from simulators.metal.host import Host
 from simulators.metal.keys import SshKey
 from simulators.metal.tdx import Tdx
+from simulators.ssh_server import SshServer
 
 TOOLS = ("ip", "nft", "nsenter", "setpriv", "ssh", "unshare")
 
@@ -60,3 +63,18 @@ def shared_metal_host(metal_rootfs: Path, metal_login: SshKey) -> Iterator[Host]
 
 def _host(tree: Path, login: SshKey, **wanted: Any) -> Host:
     return Host(tree, login, **{"tdx": Tdx.healthy(), "release": releases.UBUNTU_26_04, **wanted})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """OpenSSH's own server for this very user."""
+    with ssh_server.running(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def connection(server: SshServer) -> Iterator[Connection]:
+    """A connection to it."""
+    with opened(server.login) as connection:
+        connection.sudo = False  # the server runs as this user, who may not become root
+        yield connection

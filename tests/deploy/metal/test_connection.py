@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +14,7 @@ import pytest
 
 from pluto_deploy.metal.connection import Connection, Login, opened
 from pluto_measure.errors import SourceError, UsageError
-from simulators import ssh_server
 from simulators.ssh_server import SshServer
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    with ssh_server.running(tmp_path_factory.mktemp("ssh")) as server:
-        yield server
-
-
-@pytest.fixture
-def connection(server: SshServer) -> Iterator[Connection]:
-    with opened(server.login) as connection:
-        connection.sudo = False  # the server runs as this user, who may not become root
-        yield connection
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -13,23 +12,9 @@ import pytest
 from pluto_deploy.metal import copying
 from pluto_deploy.metal.connection import Connection, opened
 from pluto_measure.errors import SourceError, VerificationError
-from simulators import ssh_server
 from simulators.ssh_server import SshServer
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    with ssh_server.running(tmp_path_factory.mktemp("ssh")) as server:
-        yield server
-
-
-@pytest.fixture
-def connection(server: SshServer) -> Iterator[Connection]:
-    with opened(server.login) as connection:
-        connection.sudo = False  # the server runs as this user, who may not become root
-        yield connection
 
 
 @pytest.fixture
