@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from pluto_deploy.metal.connection import Login
 from pluto_deploy.metal.layout import GUEST_PORT, checked_name
+from pluto_deploy.metal.login import Login
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.platform_file import parse_size

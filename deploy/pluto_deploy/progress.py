@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from pluto_measure.command import printable
@@ -35,6 +35,9 @@ class Silent:
 def on_stderr() -> Iterator[Progress]:
     """Progress for people: rich on a terminal where it is installed, else plain lines."""
     start = time.monotonic()
+    if sys.stderr is None:  # it was closed before we were started
+        yield Silent()
+        return
     if not sys.stderr.isatty():
         yield _Plain(start)
         return
@@ -61,8 +64,9 @@ class _Plain:
         self._start = start
 
     def step(self, text: str) -> None:
-        sys.stderr.write(_line(self._start, text) + "\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # that nobody reads it any more is no reason to leave anything half done
+            sys.stderr.write(_line(self._start, text) + "\n")
+            sys.stderr.flush()
 
     def doing(self, text: str) -> None:
         del text  # the next step tells that it was done

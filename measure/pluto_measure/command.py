@@ -1,30 +1,40 @@
 """The frame of every command: parse, run, one `try`, exit codes; JSON to stdout, words to stderr.
 
 `--json` prints one JSON document to stdout at every exit code; people read stderr. A command function takes the
-parsed arguments and returns a `Result`; it prints nothing itself except progress on stderr.
+parsed arguments and returns a `Result`; it prints nothing itself except progress on stderr. One that stays, and tells
+more than once, writes each time by `write` and returns a `written` result.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from pluto_measure.errors import PlutoError, SourceError, UsageError
 from pluto_measure.formats.strict_json import pretty
 
+# What whoever carries steps out notes on any error that passes through: where it was, and what serves now.
+_NOTED: Final = ("step", "serving", "cleanup")
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command has to say: the JSON document, the same facts as text, and the exit code."""
+    """What a command has to say: the JSON document, the same facts as text, and the exit code.
+
+    `written`: it was said already, by `write`.
+    """
 
     document: dict[str, object]
     text: str = ""
     exit_code: int = 0
     notes: tuple[str, ...] = field(default=())  # lines for stderr
+    written: bool = False
 
 
 Command = Callable[[argparse.Namespace], Result]
@@ -61,23 +71,47 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     try:
         arguments = top.parse_args(words)
         result: Result = _quietly(arguments.run, arguments)
+        for note in result.notes:
+            _tell(f"{top.prog}: {printable(note)}")
+        if not result.written:
+            write(pretty(result.document) if as_json else result.text)
     except PlutoError as error:
-        print(f"{top.prog}: error: {printable(str(error))}", file=sys.stderr)
+        _tell(f"{top.prog}: error: {printable(str(error))}")
         if error.hint:
-            print(f"{top.prog}: hint: {printable(error.hint)}", file=sys.stderr)
-        return _failed(type(error).__name__, str(error), error.hint, error.fields(), error.exit_code, as_json)
-    except KeyboardInterrupt:
-        print(f"{top.prog}: interrupted", file=sys.stderr)
-        return _failed("Interrupted", "interrupted", None, {}, 130, as_json)
+            _tell(f"{top.prog}: hint: {printable(error.hint)}")
+        return _failed(described(error), error.exit_code, as_json)
+    except KeyboardInterrupt as error:
+        _tell(f"{top.prog}: interrupted")
+        return _failed({**_described("Interrupted", "interrupted"), **_noted(error)}, 130, as_json)
     except Exception as error:  # noqa: BLE001  a bug of ours: its place for people, its name for programs
         import traceback  # only a bug of ours needs it
 
-        traceback.print_exc()
-        print(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it", file=sys.stderr)
-        return _failed(type(error).__name__, str(error), None, {}, 1, as_json)
-    for note in result.notes:
-        print(f"{top.prog}: {printable(note)}", file=sys.stderr)
-    return _write(top.prog, pretty(result.document) if as_json else result.text) or result.exit_code
+        _tell(traceback.format_exc().rstrip())
+        _tell(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it")
+        return _failed({**_described(type(error).__name__, str(error)), **_noted(error)}, 1, as_json)
+    return result.exit_code
+
+
+def described(error: PlutoError) -> dict[str, object]:
+    """An error for programs: kind, message, hint and its own fields."""
+    return {**_described(type(error).__name__, str(error), error.hint), **_plain(error.fields())}
+
+
+def write(text: str) -> None:
+    """Write to stdout at once, with ? for characters that it cannot show. SourceError where it takes nothing."""
+    if not text:
+        return
+    if sys.stdout is None:  # it was closed before we were started
+        raise SourceError("cannot write to stdout: it is closed")
+    try:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError as error:
+            sys.stdout.write(text.encode(error.encoding, "replace").decode(error.encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_the_rest()
+        raise SourceError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def _quietly(command: Command, arguments: argparse.Namespace) -> Result:
@@ -88,24 +122,35 @@ def _quietly(command: Command, arguments: argparse.Namespace) -> Result:
         return command(arguments)
 
 
-def _write(prog: str, text: str) -> int:
-    """Write to stdout, with ? for characters that it cannot show. 0, or 6 where it takes nothing."""
-    try:
-        try:
-            sys.stdout.write(text)
-        except UnicodeEncodeError as error:
-            sys.stdout.write(text.encode(error.encoding, "replace").decode(error.encoding))
-        sys.stdout.flush()
-    except OSError as error:
-        print(f"{prog}: error: cannot write to stdout: {error.strerror}", file=sys.stderr)
-        return SourceError.exit_code
-    return 0
+def _tell(line: str) -> None:
+    """A line on stderr. Where nobody reads it, the exit code has to do."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr)
 
 
-def _failed(kind: str, message: str, hint: str | None, fields: dict[str, object], code: int, as_json: bool) -> int:
+def _drop_the_rest() -> None:
+    """What was not taken is tried again at the end of the process, which would change its exit code."""
+    with contextlib.suppress(OSError):
+        number = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def _failed(error: dict[str, object], code: int, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(pretty({"error": {"kind": kind, "message": message, "hint": hint, **_plain(fields)}}))
+        with contextlib.suppress(SourceError):  # the error that is told is the first one
+            write(pretty({"error": error}))
     return code
+
+
+def _described(kind: str, message: str, hint: str | None = None) -> dict[str, object]:
+    return {"kind": kind, "message": message, "hint": hint}
+
+
+def _noted(error: BaseException) -> dict[str, object]:
+    return _plain({name: value for name, value in vars(error).items() if name in _NOTED})
 
 
 def _plain(fields: dict[str, object]) -> dict[str, object]:

@@ -32,7 +32,8 @@ COPY = """
 import sys, time
 from pathlib import Path, PurePosixPath
 from pluto_deploy.metal import copying
-from pluto_deploy.metal.connection import Login, opened
+from pluto_deploy.metal.connection import opened
+from pluto_deploy.metal.login import Login
 host, key, known, source, digest, dest = sys.argv[1:]
 begun = time.monotonic()
 with opened(Login(host, "root", 22, Path(key), Path(known))) as connection:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pluto_deploy.engine.apply import carry_out
+from pluto_deploy.engine.journal import Journal
 from pluto_deploy.engine.plan import Plan, destroy, plan, rollback
 from pluto_deploy.engine.scene import Generation, Scene
+from pluto_deploy.progress import Silent
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, SourceError, VerificationError
 from simulators.pretend_target import (
     BIG,
@@ -24,6 +28,7 @@ from simulators.pretend_target import (
     When,
     accept,
     assert_at_the_goal,
+    gate_of,
     run,
     with_room,
 )
@@ -237,6 +242,23 @@ def test_an_interrupt_is_seen_to_like_a_failure(strategy: str) -> None:
         assert target.serves
         assert target.serving == serving
     assert at > 5
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing_and_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "deployments").write_text("in the way")
+    told: list[str] = []
+
+    class Told(Silent):
+        def step(self, text: str) -> None:
+            told.append(text)
+
+    target = serving_old("blue-green")
+    planned = plan(NEW, target.look(), strategy="blue-green")
+    with target.lock():
+        carry_out(planned, target, gate_of(target), Journal(tmp_path, "test"), Told())
+    assert_at_the_goal(target, NEW)
+    assert len([text for text in told if "the journal was not written" in text]) == 1
+    assert len(told) == len(planned.steps) + 1
 
 
 def upgrade_to(wanted: Generation) -> Callable[[str], Command]:

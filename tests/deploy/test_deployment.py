@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluto_deploy.deployment import BareMetal, Deployment, Local, Network
-from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.login import Login
 from pluto_measure.errors import FormatError, PlutoError
 from pluto_notary.config import encode_payload
 

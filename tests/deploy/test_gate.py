@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,9 @@ from pluto_deploy.engine.scene import Generation
 from pluto_deploy.engine.target import Address
 from pluto_deploy.engine.wish import Expected
 from pluto_deploy.local.machine import Machine as Shape
+from pluto_measure import cli
 from pluto_measure.appraise import Appraisal
+from pluto_measure.commands.quote_inputs import fetching
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.evidence import Envelope
@@ -140,6 +143,20 @@ def test_the_summary_begins_with_what_the_log_tells() -> None:
     )
 
 
+@pytest.mark.parametrize("check", ["register.rtmr0", "log.replay.rtmr1", "claims.build_id", "release.attributes"])
+def test_what_was_measured_otherwise_is_not_what_was_released(check: str) -> None:
+    findings = (Finding("policy.machine", "fail", "not named"), Finding(check, "fail", "differs"))
+    expected = f"the machine is not what was released: {check}: differs (and 1 more finding)"
+    assert gate.summary(findings) == expected
+
+
+@pytest.mark.parametrize("check", ["collateral.given", "quote.signature", "policy.evidence_age", "tcb.status"])
+def test_evidence_that_is_refused_for_itself_says_nothing_of_the_machine(check: str) -> None:
+    findings = (Finding(check, "fail", "so"), Finding("policy.machine", "fail", "not named"))
+    expected = f"the machine's evidence is not accepted: {check}: so (and 1 more finding)"
+    assert gate.summary(findings) == expected
+
+
 def tdx_gate(collateral: Path | None, state: Path | None = None, **rules: Any) -> Gate:
     """The gate for the simulated trust domain, by the policy as a deployment narrows it."""
     wide = dataclasses.replace(trust_domains.POLICY, **rules)
@@ -203,5 +220,13 @@ def test_a_machine_that_the_policy_does_not_name_is_refused(collateral: Path) ->
 def test_without_collateral_nothing_is_accepted_and_it_is_said_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(NotAttestedError) as caught:
         tdx_passed(Domain(), tdx_gate(None, tmp_path))
-    assert "collateral fetch" in str(caught.value.hint)
-    assert "has no collateral of FMSPC" in str(caught.value.hint)
+    fmspc = intel.Machine.fmspc.hex()
+    command = f"pluto-measure collateral fetch --fmspc {fmspc} --ca platform --state {tmp_path}"
+    assert caught.value.hint == (f"{tmp_path} has no collateral of FMSPC {fmspc} and the platform CA: run '{command}'")
+    assert str(caught.value).startswith("the machine's evidence is not accepted: collateral.given:")
+
+
+def test_the_command_that_is_named_has_these_options() -> None:
+    words = shlex.split(fetching("FMSPC", "platform", Path("/a state")).split(" ", 1)[1][1:-1])
+    asked = cli.build_parser("collateral").parse_args(words[1:])
+    assert (asked.fmspc, asked.ca, asked.state) == ("FMSPC", "platform", Path("/a state"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
+import sys
+import time
 from typing import Any
 
 import pytest
 
 from deploy.local_worlds import World
+from pluto_deploy import cli
 from pluto_deploy.local import processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pretended")]
@@ -65,13 +70,16 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert world.run("verify")[1]["machine"]["slot"] == "b"
     assert world.run("logs")[1]["events"][-1]["event"] == "ready"
     assert world.run("logs", "--slot", "a")[1]["slot"] == "a"
+    one = {**world.run("watch")[1], "at": ""}
     code, document = world.run("watch")
     assert (code, document["accepted"]) == (0, True)
-    code, document = world.run("watch", "--every", 1, "--times", 2)
-    assert [one["accepted"] for one in document["passes"]] == [True, True]
+    code, out = world.text("watch", "--every", 1, "--times", 2, "--json")
+    assert [json.loads(line)["accepted"] for line in out.splitlines()] == [True, True]
+    assert json.loads(out.splitlines()[0]).keys() == one.keys()
 
     code, document = world.run("rollback")
     assert (code, document["plan"]["target"]) == (0, "a")
+    another_serves(world)
     assert processes.alive(world.process("a"))
     assert not processes.alive(second)
     assert world.run("rollback")[1]["plan"]["changes"] is False
@@ -92,6 +100,23 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert world.run("destroy")[0] == 0
     code, document = world.run("verify")
     assert (code, document["error"]["kind"]) == (5, "NothingServesError")
+
+
+def another_serves(world: World) -> None:
+    """After a rollback the file still names the newer release."""
+    code, document = world.run("verify")
+    error = document["error"]
+    assert (code, error["kind"], error["accepted"]) == (5, "OtherRefusedError", False)
+    what = "machine a serves, which is another one than the file asks for and is not accepted: release.rollback: "
+    assert error["message"].startswith(what)
+    assert "--accept-older" in error["hint"]
+    assert error["machine"]["slot"] == "a"
+    assert error["wanted"] not in (None, error["machine"]["generation"]["id"])
+    assert [one["id"] for one in error["findings"]] == ["release.rollback"]
+    assert world.run("watch")[1]["error"]["kind"] == "OtherRefusedError"
+    code, document = world.run("verify", "--accept-older")
+    assert (code, document["accepted"]) == (0, True)
+    assert document["findings"][0]["text"].startswith("machine a serves, which is accepted and another one")
 
 
 def test_people_read_words(world: World) -> None:
@@ -150,9 +175,83 @@ def test_a_port_that_somebody_has_is_said_before_a_machine_is_started(world: Wor
     with socket.create_server(("127.0.0.1", world.port)):
         code, document = world.run("apply")
     assert (code, "cannot be used" in document["error"]["message"]) == (2, True)
-    assert document["error"]["step"]["action"] == "start"
-    assert not (world.slots / "a/machine.json").exists()
+    assert "deployment file's ports" in document["error"]["hint"]
+    assert not world.slots.joinpath("a").exists()
     assert world.run("apply")[0] == 0
+
+
+def test_a_port_that_somebody_has_is_seen_by_a_plan_and_our_own_machines_is_none(world: World) -> None:
+    with socket.create_server(("127.0.0.1", world.port)):
+        before = world.everything()
+        code, document = world.run("plan")
+        assert (code, "cannot be used" in document["error"]["message"]) == (2, True)
+        assert world.everything() == before
+    assert world.run("apply")[0] == 0
+    for options in ((), ("--relaunch",)):
+        assert world.run("plan", *options)[0] == 0
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        world.file(world.root / "one", port=other.getsockname()[1])
+        assert world.run("plan")[0] == 2
+        assert world.run("apply")[0] == 2
+    world.file(world.root / "one")
+    assert world.run("plan")[1]["plan"]["changes"] is False, "clients are led as before"
+
+
+def test_the_log_of_a_machine_that_is_not_there(world: World) -> None:
+    code, document = world.run("logs")
+    assert (code, "nothing serves" in document["error"]["message"]) == (2, True)
+    assert world.run("apply")[0] == 0
+    code, document = world.run("logs", "--slot", "b")
+    assert (code, document["error"]["message"]) == (2, "there is no machine in slot b")
+    assert "pluto-deploy status" in document["error"]["hint"]
+
+
+class Flushed(io.StringIO):
+    """Shows what was flushed alone."""
+
+    shown = ""
+
+    def flush(self) -> None:
+        self.shown = self.getvalue()
+
+
+def test_a_look_is_told_at_once_in_a_line_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout, seen = Flushed(), list[str]()
+
+    def sleep(_: float) -> None:
+        seen.append(stdout.shown)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert world.text("watch", "--every", 1, "--json")[0] == 5, "nothing serves"
+    lines = stdout.getvalue().splitlines(keepends=True)
+    assert seen == [lines[0], lines[0] + lines[1]]
+    assert {json.loads(line)["error"]["kind"] for line in lines} == {"NothingServesError"}
+    assert world.err == ""
+
+
+def test_a_look_is_words_for_people(world: World) -> None:
+    code, out = world.text("watch", "--every", 1, "--times", 1)
+    assert (code, "nothing serves" in out, "hint: run 'pluto-deploy apply'" in out) == (5, True, True)
+
+
+def test_quiet_says_nothing_of_what_the_policy_permits_and_all_else(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    assert "policy.ak_trust" in world.text("watch")[1]
+    assert world.text("watch", "--quiet") == (0, "")
+    assert world.text("watch", "--quiet", "--every", 1, "--times", 1) == (0, "")
+    processes.end(world.process("a"))
+    code, _ = world.text("watch", "--quiet")
+    assert (code, "no evidence" in world.err) == (6, True)
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "destroy", "verify", "watch"])
+def test_who_fetches_no_tools_is_not_asked_where_from(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert not {"--mirror", "--bundle", "--store", "--offline"} & set(capsys.readouterr().out.split())
 
 
 def test_a_machine_that_does_not_come_up_is_an_error_of_its_own(world: World) -> None:

@@ -59,6 +59,12 @@ def test_nothing_of_the_host_gets_into_the_guest_unasked() -> None:
     assert not [word for word in words if "rng" in word or "fw_cfg" in word or "smbios" in word]
 
 
+def test_the_monitor_is_made_in_the_form_that_the_locked_qemu_wants() -> None:
+    words = joined(Machine())
+    assert "-chardev socket,id=monitor,fd=8,server=on,wait=off -object monitor-qmp,id=qmp,chardev=monitor" in words
+    assert "-mon " not in words
+
+
 def test_emulation_is_named_explicitly() -> None:
     assert "-accel tcg,thread=multi" in joined(Machine())
     assert "-accel kvm" in joined(Machine(accelerator="kvm"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,18 @@ def test_another_process_with_the_same_id_is_not_taken_for_it() -> None:
     assert processes.alive(me)
     assert not processes.alive(Process(me.pid, me.started + 1))
     processes.end(Process(me.pid, me.started + 1))
+
+
+def test_a_port_is_told_to_be_the_process_that_listens_on_it() -> None:
+    me, parent = Process.of(os.getpid()), Process.of(os.getppid())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert processes.listens(me, port)
+        assert not processes.listens(parent, port)
+        assert not processes.listens(Process(me.pid, me.started + 1), port)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            assert not processes.listens(me, client.getsockname()[1]), "that end of a connection listens to nobody"
+    assert not processes.listens(me, port)
 
 
 def test_a_process_gets_its_own_session_and_only_the_descriptors_it_shall_have(tmp_path: Path) -> None:

@@ -53,6 +53,38 @@ def test_another_machine_than_was_asked_for_is_refused_though_it_is_genuine() ->
     assert [one.id for one in older.warnings] == ["deployment.generation"]
 
 
+def test_of_another_machine_it_is_said_which_serves_and_what_its_evidence_is() -> None:
+    [found] = stood(wanted=NEW).findings
+    said = "machine a serves, which is accepted and another one than the file asks for"
+    assert found.text == f"{said}; --accept-older accepts that"
+    assert stood(wanted=NEW, older=True).findings[0].text == said
+    refused = replace(ACCEPTED, accepted=False, findings=(Finding("register.pcr4", "fail", "differs"),))
+    [found] = stood(wanted=NEW, appraisal=refused).findings
+    assert found.text == "machine a serves, which is refused and another one than the file asks for"
+
+
+@pytest.mark.parametrize(
+    ("check", "news"),
+    [
+        ("policy.ak_trust", False),
+        ("policy.insecure_root", False),
+        ("policy.reference_signature", False),
+        ("td.debug", False),
+        ("tcb.forecast", True),
+        ("collateral.expired", True),
+        ("td.sept_ve_disable", True),
+    ],
+)
+def test_a_warning_that_the_policy_permits_by_a_word_of_its_own_is_no_news(check: str, news: bool) -> None:
+    found = stood(appraisal=replace(ACCEPTED, findings=(Finding(check, "warning", "so"),)))
+    assert [one.id for one in found.warnings] == [check]
+    assert bool(found.news) == news
+
+
+def test_what_is_amiss_with_the_deployment_is_news() -> None:
+    assert [one.id for one in stood(SERVER, Machine("b", NEW, "running")).news] == ["deployment.leftover"]
+
+
 def test_a_refused_machine_is_refused_whatever_else_holds() -> None:
     refused = replace(ACCEPTED, accepted=False, findings=(Finding("register.pcr4", "fail", "differs"),))
     assert stood(appraisal=refused).exit_code == 5
@@ -80,10 +112,17 @@ def test_an_advised_relaunch_is_planned_for_the_machine_that_serves(status: str)
     assert [one.id for one in found.warnings] == ["deployment.generation", "deployment.relaunch"]
 
 
-texts = st.text(max_size=20)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 generations = st.builds(
-    Generation, digests, digests, texts, texts, st.integers(1, 512), st.integers(1, 1 << 42), texts, texts
+    Generation,
+    digests,
+    digests,
+    digests | st.just(""),
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),
+    st.integers(1, 512),
+    st.integers(1, 1 << 42),
+    st.sampled_from(["tdx", "insecure_none"]),
+    st.sampled_from(["local", "routed", "bridge:br0", "macvtap:eth0.7"]),
 )
 
 
@@ -98,7 +137,23 @@ def test_two_generations_have_one_id_only_where_they_are_one(one: Generation, ot
     assert (one.id == other.id) == (one == other)
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"more": 1}, {"cpus": "2"}, {"release": "A" * 64}, {"tee": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"more": 1},
+        {"cpus": "2"},
+        {"cpus": 0},
+        {"memory": -1},
+        {"release": "A" * 64},
+        {"tee": None},
+        {"tee": "none"},
+        {"tools": "../.."},
+        {"profile": "a\n[Service]"},
+        {"profile": ""},
+        {"network": "bridge:a b"},
+    ],
+)
 def test_a_damaged_generation_is_malformed(change: dict[str, object]) -> None:
     with pytest.raises(FormatError):
         Generation.parse(canonical({**OLD.to_json(), **change}))

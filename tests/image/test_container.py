@@ -292,6 +292,9 @@ def running(
         stderr=subprocess.PIPE,
     )
     try:
+        # A busy machine may let us look before it left our own namespaces, which nobody can enter again.
+        own, its = Path("/proc/self/ns/mnt").readlink(), Path(f"/proc/{process.pid}/ns/mnt")
+        assert containers.wait_until(lambda: its.readlink() != own, process), "it ended before it began"
         yield process
     finally:
         process.kill()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
 import sys
 
 import pytest
 
 from pluto_measure.cli import main
-from pluto_measure.command import counted
+from pluto_measure.command import Command, Result, counted, parser, run, write
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,70 @@ def test_output_that_nobody_takes_is_somebody_elses_failure(
     monkeypatch.setattr(sys, "stdout", Full())
     assert main(["events"]) == 6
     assert "cannot write to stdout: No space left on device" in capsys.readouterr().err
+
+
+def calling(command: Command, *words: str) -> int:
+    """A program whose one command is this."""
+    top = parser("program", "A program.")
+    top.add_argument("--json", action="store_true")
+    top.set_defaults(run=command)
+    return run(top, list(words))
+
+
+@pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (ZeroDivisionError, 1)])
+def test_where_somebody_stopped_and_what_serves_is_told_whatever_stopped_him(
+    kind: type[BaseException], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(_: object) -> Result:
+        error = kind()
+        vars(error).update(step={"action": "switch"}, serving="a", other=object())
+        raise error
+
+    assert calling(command, "--json") == code
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["step"], error["serving"], "other" in error) == ({"action": "switch"}, "a", False)
+
+
+def test_what_a_command_wrote_itself_is_not_written_again(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(_: object) -> Result:
+        write("one\n")
+        return Result({"two": 2}, "two\n", 5, written=True)
+
+    assert (calling(command), calling(command, "--json")) == (5, 5)
+    assert capsys.readouterr().out == "one\none\n"
+
+
+PROGRAM = "import sys; from pluto_measure.cli import main; sys.exit(main())"
+
+
+def shell(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """pluto-measure by a shell, with its streams closed or led elsewhere."""
+    script = f'"$@" {redirection}'
+    argv = ["sh", "-c", script, "sh", sys.executable, "-c", PROGRAM, *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+
+@pytest.mark.parametrize("words", [("events",), ("events", "--json")])
+def test_a_closed_stdout_is_told_in_a_line(words: tuple[str, ...]) -> None:
+    done = shell(">&-", *words)
+    assert (done.returncode, done.stderr) == (6, "pluto-measure: error: cannot write to stdout: it is closed\n")
+
+
+def test_an_error_keeps_its_exit_code_where_stdout_is_closed() -> None:
+    done = shell(">&-", "events", "--json", "--none")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 2
+
+
+def test_a_full_disk_is_told_in_a_line_and_is_the_exit_code() -> None:
+    done = shell(">/dev/full", "events")
+    assert done.returncode == 6
+    assert done.stderr == "pluto-measure: error: cannot write to stdout: No space left on device\n"
+
+
+def test_a_closed_stderr_leaves_stdout_to_what_belongs_there() -> None:
+    done = shell("2>&-", "events", "--none")
+    assert (done.returncode, done.stdout) == (2, "")
+    done = shell("2>&-", "events", "--none", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["kind"]) == (2, "UsageError")

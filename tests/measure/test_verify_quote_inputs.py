@@ -12,6 +12,7 @@ from pluto_measure.collateral.store import Store
 from simulators.collateral_keeper import items
 from simulators.intel import (
     Authority,
+    Machine,
     collateral,
     healthy,
     tcb_info,
@@ -47,6 +48,10 @@ def test_a_bundle_for_another_platform_is_no_collateral(files: Files, capsys: py
     called = Called(capsys, *files.enveloped())
     assert (called.code, called.refused & {"collateral.given"}) == (5, {"collateral.given"})
     assert str(files.collateral) in called.err
+    state = files.folder / "a state"
+    called = Called(capsys, *files.enveloped("--state", state))
+    how = f"collateral fetch --fmspc 010101010101 --ca platform --state '{state}'', and leave --collateral out"
+    assert how in called.err
     files.collateral = files.write("common.json", json.dumps(healthy().collateral))
     called = Called(capsys, *files.enveloped())
     assert (called.code, called.refused) == (4, {"collateral.fmspc"})
@@ -60,6 +65,8 @@ def test_a_state_directory_gives_collateral_and_refuses_what_is_older(
     without = files.enveloped("--state", state, leave_out=("--collateral",))
     called = Called(capsys, *without)
     assert (called.code, called.refused) == (5, {"collateral.given"})
+    fmspc = Machine.fmspc.hex()
+    assert f"run 'pluto-measure collateral fetch --fmspc {fmspc} --ca platform --state {state}'" in called.err
     Store(state).keep(items(bundle(early=EARLY)))
     called = Called(capsys, *without)
     assert (called.code, called.findings["collateral.rollback"]["verdict"]) == (0, "pass")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.login import Login
 
 
 @dataclass

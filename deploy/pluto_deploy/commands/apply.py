@@ -7,7 +7,7 @@ from typing import Any
 
 from pluto_deploy import session
 from pluto_deploy.commands import words
-from pluto_deploy.commands.plan import add_relaunch, document, planned_for
+from pluto_deploy.commands.plan import add_relaunch, document, planned_for, warned
 from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.progress import on_stderr
 from pluto_image import inputs
@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> Result:
         session.opened(arguments, progress, wanted=True) as opened,
         opened.target.lock(),
     ):
+        for note in warned(opened):
+            progress.step(note)
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
         gate, old_gate = opened.gate(opened.wish.expected), opened.old_gate(scene.machine(planned.fallback))

@@ -13,7 +13,6 @@ from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.engine.target import Address
 from pluto_deploy.progress import on_stderr
-from pluto_image import inputs
 from pluto_measure.command import Result
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
     session.add_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
-    inputs.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:

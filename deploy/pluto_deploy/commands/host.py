@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pluto_deploy.metal import profiles
 from pluto_deploy.metal.check import collect, findings, report
-from pluto_deploy.metal.connection import Login, opened
+from pluto_deploy.metal.connection import opened
+from pluto_deploy.metal.login import Login
 from pluto_measure.command import Result
 from pluto_measure.errors import RefusedError
 
@@ -18,7 +19,7 @@ quotes, certificates. Changes nothing. Each finding says what to do and who can 
 prepare ('pluto-deploy host prepare' does it) or operator. Exit code 0 if every check passes, 5 if one fails, 6 if the
 host cannot be reached."""
 TEST = """Test that a host is what 'pluto-deploy host prepare' made of it, by a suite of testinfra over SSH. Changes
-nothing. Exit code 0 if every test passes, 5 if one fails, 6 if the host cannot be reached."""
+nothing. Exit code 0 if every test passes, 5 if one fails or the host was never prepared, 6 if it cannot be reached."""
 NOT_READY = RefusedError.exit_code
 
 

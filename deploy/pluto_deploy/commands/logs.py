@@ -10,12 +10,13 @@ from pluto_deploy.commands import words
 from pluto_deploy.engine.scene import SLOTS
 from pluto_deploy.local import console
 from pluto_deploy.progress import on_stderr
-from pluto_image import inputs
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
 
 DESCRIPTION: Final = """List what a machine said on its serial line: milestones of its boot, and events of the closed
 schema, which is all that a machine says. A line that only looks like an event is named."""
+
+_WHICH: Final = "run 'pluto-deploy status' to see which machines there are"
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -24,15 +25,17 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
     session.add_options(parser)
     parser.add_argument("--slot", choices=SLOTS, help="of this machine (default: the one that serves)")
-    inputs.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Read; the document has `events` and `malformed`."""
     with on_stderr() as progress, session.opened(arguments, progress, wanted=False, judged=False) as opened:
-        slot = arguments.slot or opened.target.look().serving
+        scene = opened.target.look()
+        slot = arguments.slot or scene.serving
         if slot is None:
-            raise UsageError("nothing serves; name a machine with --slot")
+            raise UsageError("nothing serves; name a machine with --slot", hint=_WHICH)
+        if scene.machine(slot) is None:
+            raise UsageError(f"there is no machine in slot {slot}", hint=_WHICH)
         spoke = opened.target.serial(slot)
     heard = console.read(spoke)
     return Result({"slot": slot, **words.events(heard)}, "".join(f"{words.said(one)}\n" for one in heard))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.plan import Plan
 from pluto_deploy.engine.scene import Scene
+from pluto_deploy.engine.wish import TDX
+from pluto_deploy.local.target import LocalTarget
 from pluto_deploy.progress import on_stderr
 from pluto_deploy.session import Session
 from pluto_image import inputs
@@ -17,6 +19,8 @@ from pluto_measure.command import Result
 
 DESCRIPTION = """Judge the release by trust file and policy, look at the target, and print each step that 'apply' would
 take, with the reason. Nothing is written, here or there."""
+
+_LEADS: Final = ("start", "switch")  # the steps that want the port of clients
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -43,8 +47,10 @@ def run(arguments: argparse.Namespace) -> Result:
     with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
+        notes = warned(opened)
         text = words.place(opened.deployment) + "\n" + words.release(opened.wish) + words.scene(scene)
-        return Result(document(opened, planned, scene), text + words.plan(planned))
+        text += words.plan(planned) + "".join(f"note        {note}\n" for note in notes)
+        return Result({**document(opened, planned, scene), "notes": notes}, text)
 
 
 def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
@@ -52,7 +58,23 @@ def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
     assert opened.wish is not None
     opened.progress.doing("looking at the target")
     scene = opened.target.look()
-    return plans.plan(opened.wish.generation, scene, strategy=opened.deployment.strategy, relaunch=relaunch), scene
+    planned = plans.plan(opened.wish.generation, scene, strategy=opened.deployment.strategy, relaunch=relaunch)
+    if isinstance(opened.target, LocalTarget) and any(step.action in _LEADS for step in planned.steps):
+        opened.target.refuse_taken_port()
+    return planned, scene
+
+
+def warned(opened: Session) -> list[str]:
+    """What will keep the plan from its end, as far as that can be seen here: a trust domain without collateral."""
+    if opened.wish is None or opened.wish.generation.tee != TDX or opened.collateral is not None:
+        return []
+    from pluto_measure.collateral.store import Store  # only trust domains need it
+    from pluto_measure.commands.quote_inputs import fetching
+
+    if Store(opened.state).families():
+        return []
+    what = f"there is no collateral of Intel's in {opened.state}, without which no trust domain is accepted"
+    return [f"{what}: {fetching('FMSPC', 'platform', opened.state)}; a refused 'apply' names the host's FMSPC"]
 
 
 def document(opened: Session, planned: Plan, scene: Scene) -> dict[str, object]:

@@ -9,7 +9,6 @@ from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.local import console
 from pluto_deploy.progress import on_stderr
-from pluto_image import inputs
 from pluto_measure.command import Result
 from pluto_notary.events import Event
 
@@ -22,7 +21,6 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("status", help="show what is on the target", description=DESCRIPTION)
     parser.set_defaults(run=run)
     session.add_options(parser)
-    inputs.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:

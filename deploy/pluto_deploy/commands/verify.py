@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from pluto_deploy import session
 from pluto_deploy.commands import words
+from pluto_deploy.engine.scene import Generation, Machine
 from pluto_deploy.engine.standing import Standing, standing
+from pluto_deploy.engine.wish import Expected, NotVerifiedError, ReleaseNotAuthenticError
 from pluto_deploy.progress import on_stderr
 from pluto_deploy.session import Session
-from pluto_image import inputs
 from pluto_measure.command import Result
-from pluto_measure.errors import RefusedError
+from pluto_measure.errors import PlutoError, RefusedError, VerificationError
 
 DESCRIPTION: Final = """Ask the machine that clients reach for evidence, with a fresh nonce, and appraise it against
 release, policy and configuration. Exit code 0 accepted, 4 not authentic, 5 refused, 6 no answer."""
@@ -22,13 +23,36 @@ class NothingServesError(RefusedError):
     """There is no machine to be appraised."""
 
 
+class _OtherError(PlutoError):
+    """Another machine serves than the file asks for, and its own release is not accepted either, which `error` says.
+
+    `machine`: the one that serves; `wanted`: the id of the generation that the file asks for.
+    """
+
+    def __init__(
+        self, error: NotVerifiedError | ReleaseNotAuthenticError, machine: Machine, wanted: Generation
+    ) -> None:
+        self.accepted, self.machine, self.wanted = False, machine.to_json(), wanted.id
+        self.findings = error.findings
+        why = str(error).removeprefix("the release is not accepted: ")
+        what = f"machine {machine.slot} serves, which is another one than the file asks for and is not accepted"
+        super().__init__(f"{what}: {why}", hint=error.hint)
+
+
+class OtherRefusedError(_OtherError, RefusedError):
+    """Its release is authentic and not accepted."""
+
+
+class OtherNotAuthenticError(_OtherError, VerificationError):
+    """Its release is not what its statement says."""
+
+
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = subparsers.add_parser("verify", help="appraise what clients reach", description=DESCRIPTION)
     parser.set_defaults(run=run)
     session.add_options(parser)
     session.add_judging_options(parser)
-    inputs.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:
@@ -50,7 +74,18 @@ def appraised(opened: Session) -> tuple[Standing, list[str]]:
         raise NothingServesError("nothing serves", hint="run 'pluto-deploy apply'")
     opened.progress.doing("asking for evidence")
     older = opened.rules.older
-    gate = opened.gate(opened.expected_of(machine, older=older))
+    gate = opened.gate(_expected(opened, machine, opened.wish.generation))
     appraisal, notes = gate.appraise(opened.target.public())
     strategy = opened.deployment.strategy
     return standing(opened.wish.generation, scene, machine, appraisal, strategy=strategy, older=older), notes
+
+
+def _expected(opened: Session, machine: Machine, wanted: Generation) -> Expected:
+    """What the machine that serves must be. Where it is another one than the file's, an error says that first."""
+    assert opened.rules is not None
+    try:
+        return opened.expected_of(machine, older=opened.rules.older)
+    except NotVerifiedError as error:
+        raise OtherRefusedError(error, machine, wanted) from error
+    except ReleaseNotAuthenticError as error:
+        raise OtherNotAuthenticError(error, machine, wanted) from error

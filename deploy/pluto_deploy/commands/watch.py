@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,15 @@ from pluto_deploy.commands import words
 from pluto_deploy.commands.verify import appraised
 from pluto_deploy.engine.standing import Standing
 from pluto_deploy.progress import Silent
-from pluto_image import inputs
-from pluto_measure.command import Result
+from pluto_measure.command import Result, described, printable, write
 from pluto_measure.errors import PlutoError, UsageError
-from pluto_measure.formats.strict_json import pretty
 
 DESCRIPTION: Final = """Appraise what clients reach, as 'verify' does, and warn of what is to come: a platform that
 Intel's next set of documents finds wanting, collateral that is due, a relaunch that is advised. Once, for cron: silent
-with --quiet where all is well. With --every it stays and appraises on its own timer."""
+with --quiet where all is well. With --every it stays, appraises on its own timer until Ctrl-C, and writes each look to
+stdout at once: with --json as a document in a line of its own. The exit code is that of 'verify', of the last look."""
+QUIET: Final = """print nothing where all is accepted and nothing needs a look. A warning does, but for one of what the
+policy itself permits by an insecure_ or allow word, such as insecure_software_tpm"""
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -32,8 +33,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     session.add_judging_options(parser)
     parser.add_argument("--every", type=float, metavar="SECONDS", help="stay, and appraise this often (default: once)")
     parser.add_argument("--times", type=int, metavar="N", help="with --every: end after N appraisals")
-    parser.add_argument("--quiet", action="store_true", help="print nothing where all is accepted without a warning")
-    inputs.add_options(parser)
+    parser.add_argument("--quiet", action="store_true", help=QUIET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,22 @@ class _Pass:
 
     @property
     def is_quiet(self) -> bool:
-        return self.stands is not None and self.stands.accepted and not self.stands.warnings
+        return self.stands is not None and self.stands.accepted and not self.stands.news
 
     def to_json(self) -> dict[str, object]:
-        error = None if self.error is None else {"kind": type(self.error).__name__, "message": str(self.error)}
+        error = None if self.error is None else described(self.error)
         known = {} if self.stands is None else self.stands.to_json()
         return {"at": self.at, "exitCode": self.exit_code, "error": error, **known}
 
     def text(self) -> str:
-        if self.stands is None:
-            return f"{self.at}  {self.error}\n"
-        return f"{self.at}  " + words.standing(self.stands)
+        if self.stands is not None:
+            return f"{self.at}  " + words.standing(self.stands)
+        hint = f"  hint: {self.error.hint}\n" if self.error is not None and self.error.hint else ""
+        return printable(f"{self.at}  {self.error}\n{hint}")
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Look once, or until N or Ctrl-C; the document has the last look, or all of them."""
+    """Look once, or until N or Ctrl-C; each look is a document."""
     if arguments.every is None:
         if arguments.times is not None:
             raise UsageError("--times goes with --every")
@@ -72,34 +73,36 @@ def run(arguments: argparse.Namespace) -> Result:
         if looked.error is not None:
             raise looked.error
         shown = "" if arguments.quiet and looked.is_quiet else looked.text()
-        return Result({"deployment": str(arguments.deployment), **looked.to_json()}, shown, looked.exit_code)
+        return Result(_document(arguments, looked), shown, looked.exit_code)
     if arguments.every < 1 or (arguments.times is not None and arguments.times < 1):
         raise UsageError("--every is at least 1 second, --times at least 1")
     return _stay(arguments)
 
 
 def _stay(arguments: argparse.Namespace) -> Result:
-    done: list[_Pass] = []
+    looked, done = None, 0
     try:
-        while arguments.times is None or len(done) < arguments.times:
+        while arguments.times is None or done < arguments.times:
             if done:
                 time.sleep(arguments.every)
-            looked = _look(arguments)
-            done = [*done[-999:], looked]
+            looked, done = _look(arguments), done + 1
             _tell(arguments, looked)
     except KeyboardInterrupt:
-        if not done:
+        if looked is None:
             raise
-    document: dict[str, object] = {"deployment": str(arguments.deployment), "passes": [one.to_json() for one in done]}
-    return Result(document, "", done[-1].exit_code)
+    assert looked is not None, "there is one look at least"
+    return Result({}, exit_code=looked.exit_code, written=True)
 
 
 def _tell(arguments: argparse.Namespace, looked: _Pass) -> None:
-    """Each look as it is made: people and logs cannot wait for the last one."""
+    """Each look as it is made: people and programs cannot wait for the last one."""
     if arguments.quiet and looked.is_quiet:
         return
-    sys.stderr.write(pretty(looked.to_json()) if arguments.json else looked.text())
-    sys.stderr.flush()
+    write(json.dumps(_document(arguments, looked)) + "\n" if arguments.json else looked.text())
+
+
+def _document(arguments: argparse.Namespace, looked: _Pass) -> dict[str, object]:
+    return {"deployment": str(arguments.deployment), **looked.to_json()}
 
 
 def _look(arguments: argparse.Namespace) -> _Pass:

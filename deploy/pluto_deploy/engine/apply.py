@@ -41,28 +41,36 @@ def carry_out(
     """
     appraisal: Appraisal | None = None
     done: list[Step] = []
+    notes = _Notes(progress)
     for step in plan.steps:
-        _noted(progress, lambda step=step: journal.note(plan, step))  # type: ignore[misc]
+        notes.write(journal.note, plan, step)
         progress.doing(str(step))
         try:
             appraisal = _one(step, plan, target, gate) or appraisal
         except (Exception, KeyboardInterrupt) as error:  # whatever a machine provoked: it must not stay where it is
             _see_to_it(error, [*done, step], plan, target, old_gate or gate, progress)
             reason = str(error) or "interrupted"
-            _noted(progress, lambda step=step, reason=reason: journal.failed(plan, step, reason))  # type: ignore[misc]
+            notes.write(journal.failed, plan, step, reason)
             raise
         progress.step(str(step))
         done.append(step)
-    _noted(progress, lambda: journal.finished(plan))
+    notes.write(journal.finished, plan)
     return Done(tuple(done), appraisal)
 
 
-def _noted(progress: Progress, write: Callable[[], None]) -> None:
-    """The journal is a hint: that it cannot be written is said and stops nothing."""
-    try:
-        write()
-    except PlutoError as error:
-        progress.step(f"the journal was not written: {error}")
+class _Notes:
+    """The journal is a hint: that it cannot be written is said, once, and stops nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._told = progress, False
+
+    def write(self, entry: Callable[..., None], *of: Plan | Step | str) -> None:
+        try:
+            entry(*of)
+        except PlutoError as error:
+            if not self._told:
+                self._progress.step(f"the journal was not written: {error}")
+            self._told = True
 
 
 def _see_to_it(

@@ -22,6 +22,8 @@ from pluto_measure.findings import Finding
 REQUEST_SECONDS: Final = 60.0  # one request: a TPM signs slowly under emulation
 _NONCE: Final = 32  # bytes
 _PAUSE: Final = 0.1
+# Findings about what runs in the machine. All others are about the evidence, or about what the policy wants beside it.
+_MEASURED: Final = ("log.", "register.", "claims.build_id", "release.attributes", "release.xfam")
 
 
 class NotAttestedError(RefusedError):
@@ -99,14 +101,16 @@ class Gate:
 
 
 def summary(findings: tuple[Finding, ...]) -> str:
-    """One sentence for many findings: the log tells most, so its first difference stands first."""
-    first = next((f for f in findings if f.id.startswith("log.events.")), findings[0])
+    """One sentence for many findings: what was measured stands first, and the log before all, since it tells most."""
+    measured = [finding for finding in findings if finding.id.startswith(_MEASURED)]
+    told = next((finding for finding in measured if finding.id.startswith("log.events.")), None)
+    first = told or (*measured, *findings)[0]
+    what = "the machine is not what was released" if measured else "the machine's evidence is not accepted"
     more = f" (and {counted(len(findings) - 1, 'more finding')})" if len(findings) > 1 else ""
-    return f"the machine is not what was released: {first.id}: {first.text}{more}"
+    return f"{what}: {first.id}: {first.text}{more}"
 
 
 def _hint(appraisal: Appraisal, notes: list[str]) -> str | None:
-    if any(finding.id == "collateral.given" for finding in appraisal.failures):
-        what = f"; {notes[0]}" if notes else ""
-        return f"run 'pluto-measure collateral fetch' for this platform{what}"
-    return None
+    """How to get collateral: the note about it names the platform."""
+    missing = any(finding.id == "collateral.given" for finding in appraisal.failures)
+    return notes[0] if missing and notes else None

@@ -7,6 +7,7 @@ a generation is named by the digests of all that decides it.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -16,6 +17,10 @@ from pluto_measure.formats.strict_json import Fields, canonical, loads
 SLOTS: Final = ("a", "b")
 State = Literal["incomplete", "stopped", "running", "broken"]
 VERSION: Final = 1
+_TOOLS: Final = re.compile(r"([0-9a-f]{64})?")
+_PROFILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TEE: Final = re.compile(r"tdx|insecure_none")
+_NETWORK: Final = re.compile(r"local|routed|(bridge|macvtap):[A-Za-z0-9._-]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +76,32 @@ class Generation:
         fields = Fields(loads(text, what="generation"), what="generation")
         if (version := fields.take("version", int)) != VERSION:
             raise FormatError("generation", f"version {version} is not known")
-        tools = fields.take("tools", str)
         generation = cls(
             release=fields.hex("release", 32).hex(),
             config=fields.hex("config", 32).hex(),
-            tools=tools,
-            profile=fields.take("profile", str),
-            cpus=fields.take("cpus", int),
-            memory=fields.take("memory", int),
-            tee=fields.take("tee", str),
-            network=fields.take("network", str),
+            tools=_matching(fields, "tools", _TOOLS),
+            profile=_matching(fields, "profile", _PROFILE),
+            cpus=_positive(fields, "cpus"),
+            memory=_positive(fields, "memory"),
+            tee=_matching(fields, "tee", _TEE),
+            network=_matching(fields, "network", _NETWORK),
         )
         fields.end()
         return generation
+
+
+def _matching(fields: Fields, name: str, form: re.Pattern[str]) -> str:
+    value: str = fields.take(name, str)
+    if not form.fullmatch(value):
+        raise FormatError("generation", f"{name} cannot be {value[:80]!r}")
+    return value
+
+
+def _positive(fields: Fields, name: str) -> int:
+    value: int = fields.take(name, int)
+    if value <= 0:
+        raise FormatError("generation", f"{name} cannot be {value}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,12 @@ from pluto_measure.findings import Finding, failures
 if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal
 
+# Warnings of every appraisal under a policy that permits their cause by a word of its own: insecure_software_tpm,
+# insecure_roots, allowUnsignedReference, allowDebug, allowMigratable. Whoever wrote it knows.
+_PERMITTED: Final = (
+    *("policy.ak_trust", "policy.insecure_root", "policy.reference_signature"),
+    *("td.debug", "td.migratable", "td.initial_platform"),
+)
 _ADVISED: Final = ("TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded")
 
 
@@ -42,6 +48,11 @@ class Standing:
         """What is worth a look, though it is accepted."""
         return tuple(one for one in (*self.findings, *self.appraisal.findings) if one.verdict == "warning")
 
+    @property
+    def news(self) -> tuple[Finding, ...]:
+        """The warnings that the operator's own policy does not permit by an `insecure_` or `allow` word."""
+        return tuple(one for one in self.warnings if one.id not in _PERMITTED)
+
     def to_json(self) -> dict[str, object]:
         return {
             "accepted": self.accepted,
@@ -56,7 +67,7 @@ def standing(
     wanted: Generation, scene: Scene, machine: Machine, appraisal: Appraisal, *, strategy: str, older: bool
 ) -> Standing:
     """What to say of the machine that serves. `older`: another generation than the file's may serve."""
-    findings = (_generation(wanted, machine, older=older), *_beside(scene))
+    findings = (_generation(wanted, machine, appraisal, older=older), *_beside(scene))
     advised = appraisal.tcb is not None and appraisal.tcb.status in _ADVISED
     relaunch = None
     if advised and machine.generation is not None:
@@ -68,12 +79,14 @@ def standing(
     return Standing(machine, appraisal, findings, relaunch)
 
 
-def _generation(wanted: Generation, machine: Machine, *, older: bool) -> Finding:
+def _generation(wanted: Generation, machine: Machine, appraisal: Appraisal, *, older: bool) -> Finding:
     check, found = "deployment.generation", machine.generation
     actual = None if found is None else found.id
     if found == wanted:
         return Finding(check, "pass", "the machine that the file asks for serves", wanted.id, actual)
-    text = "another machine serves than the file asks for"
+    text = f"machine {machine.slot} serves, which is {appraisal.verdict} and another one than the file asks for"
+    if appraisal.accepted and not older:
+        text += "; --accept-older accepts that"
     return Finding(check, "warning" if older else "fail", text, wanted.id, actual)
 
 

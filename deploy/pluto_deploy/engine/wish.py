@@ -38,6 +38,7 @@ from pluto_measure.trust import Trust
 STATEMENT: Final = "release.json"
 SMALL: Final = (STATEMENT, "launch.json", "measurements.json")  # what lies beside an image, to appraise it again
 SIGNATURES: Final = "signatures/"
+IMAGE: Final = ("pluto.efi", "firmware.fd")
 TDX: Final = "tdx"
 _OLDER: Final = "where you mean to go back, run the command again with --accept-older"
 _QEMU_PACKAGE: Final = "qemu-system-x86"
@@ -100,6 +101,7 @@ class Wish:
     expected: Expected
     lock: Lock
     small: Mapping[str, bytes]  # names to content: what travels with the image, so that others can appraise it
+    image: Mapping[str, bytes]  # names to SHA-256: the large files that a machine starts from, as they were judged
 
     @property
     def generation(self) -> Generation:
@@ -139,7 +141,11 @@ def wish(deployment: Deployment, given: Rules) -> Wish:
         if not judged:
             raise ReleaseNotAuthenticError(f"{name} changed while it was read", [])
     small |= dict(received.signatures)
-    lock = Lock.parse(dist.lock.read_bytes())
+    data = dist.lock.read_bytes()
+    if received.digests["lock.json"] != Digests.of(data):
+        raise ReleaseNotAuthenticError("lock.json changed while it was read", [])
+    lock = Lock.parse(data)
+    image = {name: received.digests[name].sha256 for name in IMAGE}
     digest = hashlib.sha256(deployment.payload).digest()
     generation = Generation(
         release=hashlib.sha256(received.statement).hexdigest(),
@@ -154,7 +160,7 @@ def wish(deployment: Deployment, given: Rules) -> Wish:
     firmware = received.digests["firmware.fd"]
     expected = appraisable(deployment, generation, received, small, given, firmware=firmware)
     _refuse_other_vmm(lock, expected.platform)
-    return Wish(deployment, dist, dist.launch, expected, lock, small)
+    return Wish(deployment, dist, dist.launch, expected, lock, small, image)
 
 
 def tee_of(deployment: Deployment) -> str:

@@ -107,7 +107,7 @@ def arguments(machine: Machine, wiring: Wiring, extra: Sequence[str] = ()) -> li
         "-tpmdev", "emulator,id=tpm,chardev=tpm",
         "-device", "tpm-crb,tpmdev=tpm",
         "-chardev", f"socket,id=monitor,fd={wiring.monitor_fd},server=on,wait=off",
-        "-mon", "chardev=monitor,mode=control",
+        "-object", "monitor-qmp,id=qmp,chardev=monitor",
         "-chardev", _serial(wiring),
         "-serial", "chardev:serial",
         *extra,

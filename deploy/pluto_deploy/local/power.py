@@ -137,17 +137,15 @@ def follow(folder: StateFolder, record: Record, wait: Callable[[float], None] = 
         wait(_POLL)
 
 
-def free_port(port: int) -> int:
-    """The port if nobody has it, a free one for 0. UsageError."""
+def free_port(port: int, hint: str | None = None) -> int:
+    """The port if nobody has it, a free one for 0. UsageError, with the hint."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
             message = f"port {port} on {HOST} cannot be used: {error.strerror or error}"
-            raise UsageError(
-                message, hint="run 'pluto-deploy local' with another --port, or with --port 0 for any free one"
-            ) from error
+            raise UsageError(message, hint=hint) from error
         return int(probe.getsockname()[1])
 
 

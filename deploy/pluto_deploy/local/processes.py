@@ -20,6 +20,7 @@ from pluto_measure.formats.strict_json import Fields
 
 GRACE: Final = 3.0  # seconds between asking a process to end and ending it
 _POLL: Final = 0.02
+_LISTEN: Final = "0A"  # TCP_LISTEN, as /proc/net/tcp has it
 # The guest decides how much it writes to the serial line; an unverified one shall not fill the disk.
 _LARGEST_FILE: Final = 256 << 20
 
@@ -79,6 +80,20 @@ def alive(process: Process) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     return _stat(process.pid) == process.started
+
+
+def listens(process: Process, port: int) -> bool:
+    """Whether it listens on this TCP port of IPv4: /proc/net/tcp and its descriptors, proc(5)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{row[9]}]" for row in rows if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port}
+    if not ours or not alive(process):
+        return False
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                if str(descriptor.readlink()) in ours:
+                    return True
+    return False
 
 
 def end(process: Process, grace: float = GRACE) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 from pluto_deploy.engine.scene import SLOTS, Generation, Machine, Scene, State
 from pluto_deploy.engine.target import Address, Belongings
 from pluto_deploy.engine.wish import SIGNATURES, SMALL, Wish
-from pluto_deploy.local import acceleration, files, monitor, power
+from pluto_deploy.local import acceleration, files, monitor, power, processes
 from pluto_deploy.local.machine import GUEST_PORT
 from pluto_deploy.local.machine import Machine as Shape
 from pluto_deploy.local.power import HOST, Order, free_port
@@ -40,6 +40,8 @@ _KEPT: Final = ("pluto.efi", "firmware.fd", "disk.raw", "lock.json")
 _GENERATION: Final = "generation.json"
 _SERIAL_TAIL: Final = 1 << 20
 _STOP_SECONDS: Final = 5.0
+_OTHER_PORT: Final = "name another one in the deployment file's ports, and run 'pluto-deploy plan' again"
+_OTHER_OPTION: Final = "run 'pluto-deploy local' with another --port, or with --port 0 for any free one"
 _NO_SUMS: Final[dict[str, str]] = {}
 
 
@@ -86,6 +88,13 @@ class LocalTarget:
         finally:
             os.close(descriptor)
 
+    def refuse_taken_port(self) -> None:
+        """UsageError where nobody of ours has the port that clients are to come to, and it is taken. Only looks."""
+        records = [record for slot in SLOTS if (record := self.folder(slot).record()) is not None]
+        if self.port and not any(processes.listens(record.qemu, self.port) for record in records):
+            by_file = self.wish is None or self.wish.deployment.trust is not None
+            free_port(self.port, _OTHER_PORT if by_file else _OTHER_OPTION)
+
     def put_tools(self) -> None:
         self.tools(self._wished().lock)
 
@@ -123,7 +132,9 @@ class LocalTarget:
             power.wait_ready(self.timeout, folder, record, time.monotonic(), self.progress)
             return
         self._end(slot, "failed")
-        self._refuse_taken_port()
+        if self.port and self._serving() is None:
+            self._part(self.port)
+        self.refuse_taken_port()  # said before a machine is started, which takes a while
         with files.working(self.root):
             lock_file = self._release(generation.release) / "lock.json"
             tools = self.tools(Lock.parse(lock_file.read_bytes()))
@@ -282,14 +293,6 @@ class LocalTarget:
 
     def _release(self, digest: str) -> Path:
         return self.root / "releases" / digest
-
-    def _refuse_taken_port(self) -> None:
-        """Said before a machine is started, which takes a while."""
-        serving = self._serving()
-        if self.port and (serving is None or serving[1] != self.port):
-            if serving is None:
-                self._part(self.port)
-            free_port(self.port)
 
     def _wished(self) -> Wish:
         assert self.wish is not None, "steps that make something come from a wish"

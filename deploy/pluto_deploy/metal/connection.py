@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import subprocess
 import tempfile
@@ -15,72 +16,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
+from pluto_deploy.metal.exchange import ERRORS, Bounds, Said, TooMuchError, TooSlowError, exchange
+from pluto_deploy.metal.login import CONNECT_SECONDS, Login
 from pluto_measure.errors import SourceError, UsageError
 
-_CONNECT_SECONDS: Final = 15
-_ALIVE_SECONDS: Final = 5  # between questions whether the other side is there; three without an answer end it
 _POLL: Final = 0.02
+_END_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 120.0  # while something is sent
+_LOCK_SECONDS: Final = 30.0
+_HELD: Final = b"held\n"
+_TAKEN: Final = 75
+ANSWER: Final = 16 << 20  # bytes that a command may say, unless it is asked for more
 LOST: Final = 255  # what ssh itself ends with
 NO_SUDO: Final = "sudo: "
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How a host is reached. `known_hosts` None: OpenSSH's own files; `key` None: the operator's agent and defaults."""
-
-    host: str
-    user: str | None = None
-    port: int | None = None
-    key: Path | None = None
-    known_hosts: Path | None = None
-
-    @classmethod
-    def parse(cls, text: str, *, key: Path | None = None, known_hosts: Path | None = None) -> Self:
-        """[USER@]HOST[:PORT]; an IPv6 address with a port stands in brackets. UsageError."""
-        user, at, rest = text.rpartition("@")
-        host, port = rest, None
-        if rest.startswith("["):
-            host, bracket, tail = rest[1:].partition("]")
-            if not bracket or (tail and not tail.startswith(":")):
-                raise UsageError(f"{text!r} is not [USER@]HOST[:PORT]")
-            port = tail[1:] or None
-        elif rest.count(":") == 1:
-            host, _, port = rest.partition(":")
-        if not host or host.startswith("-") or (at and (not user or user.startswith("-"))):
-            raise UsageError(f"{text!r} is not [USER@]HOST[:PORT]")
-        if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise UsageError(f"port {port!r} does not exist")
-        return cls(host, user or None, None if port is None else int(port), key, known_hosts)
-
-    def options(self) -> list[str]:
-        """OpenSSH's options: strict, never interactive."""
-        words = [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=yes",
-            "UpdateHostKeys=no",
-            f"ConnectTimeout={_CONNECT_SECONDS}",
-            f"ServerAliveInterval={_ALIVE_SECONDS}",
-            "ServerAliveCountMax=3",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-        ]
-        if self.known_hosts is not None:
-            quoted = _literal(self.known_hosts.absolute()).replace("\\", "\\\\").replace('"', '\\"')
-            words += [f'UserKnownHostsFile="{quoted}"', "GlobalKnownHostsFile=none"]
-        options = [word for option in words for word in ("-o", option)]
-        if self.key is not None:
-            options += ["-o", "IdentitiesOnly=yes", "-i", _literal(self.key.absolute())]
-        if self.port is not None:
-            options += ["-p", str(self.port)]
-        if self.user is not None:
-            options += ["-l", self.user]
-        return options
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.user + '@' if self.user else ''}{host}{f':{self.port}' if self.port else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +63,37 @@ class Connection:
         """The one string that the host's shell gets."""
         return shlex.join([*(("sudo", "-n", "--") if root and self.sudo else ()), *argv])
 
-    def run(self, argv: Sequence[str], *, data: bytes = b"", root: bool = True, timeout: float = 120.0) -> Answer:
-        """Run `argv` on the host. SourceError where the connection is lost or time runs out, not for its exit code."""
-        try:
-            done = subprocess.run(
-                [*self.through(), self.command(argv, root=root)], input=data, capture_output=True, timeout=timeout
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SourceError(f"{self.login}: {argv[0]} did not end within {timeout:.0f} s") from error
-        errors = _said(done.stderr)
-        if done.returncode == LOST:
-            raise SourceError(f"{self.login}: {_reason(errors)}")
-        refused = [line for line in errors.splitlines() if line.startswith(NO_SUDO)]
-        if root and self.sudo and done.returncode == 1 and refused:
-            raise UsageError(f"{self.login} may not become root without a password: {refused[0]}")
-        return Answer(done.returncode, done.stdout, errors)
+    def run(
+        self, argv: Sequence[str], *, data: bytes = b"", root: bool = True, timeout: float = 120.0, most: int = ANSWER
+    ) -> Answer:
+        """Run `argv` on the host; it may say `most` bytes within `timeout` seconds.
 
-    def check(self, argv: Sequence[str], *, data: bytes = b"", timeout: float = 120.0) -> bytes:
+        SourceError where the connection is lost, time runs out or more is said, not for its exit code.
+        """
+        answer = self._exchange(argv, [data], Bounds(most, timeout, timeout), root=root)
+        refused = [line for line in answer.errors.splitlines() if line.startswith(NO_SUDO)]
+        if root and self.sudo and answer.code == 1 and refused:
+            raise UsageError(f"{self.login} may not become root without a password: {refused[0]}")
+        return answer
+
+    def _exchange(self, argv: Sequence[str], pieces: Iterable[bytes], bounds: Bounds, *, root: bool) -> Answer:
+        try:
+            said = exchange([*self.through(), self.command(argv, root=root)], pieces, bounds)
+        except TooSlowError as error:
+            slow = (
+                f"did not end within {bounds.total:.0f} s" if bounds.total else f"says nothing for {bounds.idle:.0f} s"
+            )
+            raise SourceError(f"{self.login}: {argv[0]} {slow}") from error
+        except TooMuchError as error:
+            raise SourceError(f"{self.login}: {argv[0]} says more than {bounds.output >> 10} KiB") from error
+        errors = _said(said.errors)
+        if said.code == LOST:
+            raise SourceError(f"{self.login}: {_reason(errors)}")
+        return Answer(said.code, said.output, errors)
+
+    def check(self, argv: Sequence[str], *, data: bytes = b"", timeout: float = 120.0, most: int = ANSWER) -> bytes:
         """Like `run`, as root; SourceError for an exit code that is not 0. Returns what it wrote."""
-        answer = self.run(argv, data=data, timeout=timeout)
+        answer = self.run(argv, data=data, timeout=timeout, most=most)
         if answer.code:
             said = answer.errors.splitlines()[-1] if answer.errors else f"exit code {answer.code}"
             raise SourceError(f"{self.login}: {shlex.join(argv)[:200]}: {said}")
@@ -139,18 +101,7 @@ class Connection:
 
     def send(self, argv: Sequence[str], pieces: Iterable[bytes]) -> Answer:
         """Run `argv` as root with `pieces` as its input, one at a time: memory stays that of one piece. SourceError."""
-        with subprocess.Popen(
-            [*self.through(), self.command(argv)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # what ended it is in its words and code
-                for piece in pieces:
-                    process.stdin.write(piece)
-            output, errors = process.communicate()
-        text = _said(errors)
-        if process.returncode == LOST:
-            raise SourceError(f"{self.login}: {_reason(text)}")
-        return Answer(process.returncode, output, text)
+        return self._exchange(argv, pieces, Bounds(ANSWER, None, _IDLE_SECONDS), root=True)
 
     @contextlib.contextmanager
     def forward(self, address: str, port: int) -> Iterator[Path]:
@@ -158,23 +109,30 @@ class Connection:
         self._forwards += 1
         path = self.folder / f"forward{self._forwards}"
         spec = f"{path}:{f'[{address}]' if ':' in address else address}:{port}"
-        done = subprocess.run(self.argv("-O", "forward", "-L", spec), capture_output=True)
-        if done.returncode:
-            raise SourceError(f"{self.login}: cannot forward to {address}:{port}: {_words(done.stderr)}")
+        said = self.ask("forward", "-L", spec)
+        if said.code:
+            raise SourceError(f"{self.login}: cannot forward to {address}:{port}: {_words(said.errors)}")
         try:
             yield path
         finally:
-            subprocess.run(self.argv("-O", "cancel", "-L", spec), capture_output=True)
+            self.ask("cancel", "-L", spec)
             path.unlink(missing_ok=True)
 
+    def ask(self, *words: str) -> Said:
+        """Ask our own master connection for something; one that does not answer is as one that is gone."""
+        try:
+            return exchange(self.argv("-O", *words), [], Bounds(ANSWER, _LOCK_SECONDS, _LOCK_SECONDS))
+        except TooSlowError:
+            return Said(LOST, b"", b"the connection does not answer")
+
     @contextlib.contextmanager
-    def held(self, lock: str) -> Iterator[None]:
+    def held(self, lock: str, *, wait: int = 0) -> Iterator[None]:
         """Hold the lock file `lock` of the host while the block runs; it is free again if we die or are cut off.
 
-        UsageError if somebody else holds it.
+        UsageError if somebody else holds it, and still does after `wait` seconds.
         """
-        script = 'mkdir -p "$1" && exec flock -n -E 75 "$2" sh -c "echo held; exec cat"'
-        argv = ["sh", "-c", script, "sh", str(Path(lock).parent), lock]
+        script = 'install -d -m 0700 "$1" && exec flock -w "$3" -E 75 "$2" sh -c "echo held; exec cat"'
+        argv = ["sh", "-c", script, "sh", str(Path(lock).parent), lock, str(wait)]
         with subprocess.Popen(
             [*self.through(), self.command(argv)],
             stdin=subprocess.PIPE,
@@ -183,18 +141,24 @@ class Connection:
             process_group=0,  # Ctrl-C is for us: what was begun is undone under this lock
         ) as process:
             assert process.stdin is not None
-            assert process.stdout is not None
             try:
-                if process.stdout.readline() != b"held\n":
-                    _, errors = process.communicate()
-                    if process.returncode == 75:
-                        raise UsageError(f"{self.login}: another command is at work on this deployment")
-                    raise SourceError(f"{self.login}: no lock: {_words(errors)}")
+                self._wait_held(process, wait + _LOCK_SECONDS)
                 yield
             finally:
-                if not process.stdin.closed:
-                    process.stdin.close()
-                process.wait()
+                process.stdin.close()
+                _ended(process)
+
+    def _wait_held(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if not select.select([process.stdout], [], [], seconds)[0]:
+            process.kill()
+            raise SourceError(f"{self.login}: no lock within {seconds:.0f} s")
+        if os.read(process.stdout.fileno(), len(_HELD)) == _HELD:
+            return
+        if _ended(process) == _TAKEN:
+            raise UsageError(f"{self.login}: another command is at work on this deployment")
+        raise SourceError(f"{self.login}: no lock: {_words(os.read(process.stderr.fileno(), ERRORS))}")
 
 
 @contextlib.contextmanager
@@ -203,6 +167,8 @@ def opened(login: Login) -> Iterator[Connection]:
     for path in (login.key, login.known_hosts):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: there is no such file")
+        if path is not None and "${" in str(path.absolute()):
+            raise UsageError(f"{path}: OpenSSH takes what follows ${{ for a variable; give the file another name")
     with tempfile.TemporaryDirectory(prefix="pluto-", dir=_runtime()) as name:
         connection = Connection(login, Path(name))
         master = _master(connection)
@@ -210,10 +176,10 @@ def opened(login: Login) -> Iterator[Connection]:
             connection.sudo = connection.run(["id", "-u"], root=False).output.strip() != b"0"
             yield connection
         finally:
-            subprocess.run(connection.argv("-O", "exit"), capture_output=True)
+            connection.ask("exit")
             master.terminate()
             with master:  # closes its input
-                pass
+                _ended(master)
 
 
 def _master(connection: Connection) -> subprocess.Popen[bytes]:
@@ -230,7 +196,7 @@ def _master(connection: Connection) -> subprocess.Popen[bytes]:
         )
     except FileNotFoundError as error:
         raise UsageError("there is no ssh on this computer", hint="install OpenSSH's client") from error
-    limit = time.monotonic() + 2 * _CONNECT_SECONDS
+    limit = time.monotonic() + 2 * CONNECT_SECONDS
     while not (connection.folder / "master").exists():
         if master.poll() is not None or time.monotonic() > limit:
             with master:
@@ -246,11 +212,6 @@ def _runtime() -> str | None:
     return folder if folder and len(folder) < 40 and os.access(folder, os.W_OK) else None
 
 
-def _literal(path: Path) -> str:
-    """A path for OpenSSH, which takes what follows a "%" for a token (ssh_config(5), TOKENS)."""
-    return str(path).replace("%", "%%")
-
-
 def _said(errors: bytes) -> str:
     """What the command said, without sshd's own complaint of a user that has no home."""
     lines = errors.decode(errors="replace").splitlines()
@@ -262,11 +223,23 @@ def _words(errors: bytes) -> str:
     return text.splitlines()[-1] if text else "it did not say why"
 
 
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of what has nothing left to do; what does not see that is killed."""
+    try:
+        return process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 def _reason(errors: str) -> str:
-    """Why a connection failed, in one sentence, of the many lines that ssh has for a changed host key."""
+    """Why a connection failed, in one sentence, of the many lines that ssh has for it."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     if any("IDENTIFICATION HAS CHANGED" in line for line in lines):
-        return "the host's key is not the one that is known for it"
+        known = next((line.partition(" key in ")[2] for line in lines if line.startswith("Offending")), "")
+        return "the host's key is not the one that is known for it" + (f" ({known})" if known else "")
     if any("No" in line and "host key is known" in line for line in lines):
         return "no key of this host is known, so it is not connected to"
-    return lines[-1] if lines else "the connection was lost"
+    key = next((line for line in lines if line.startswith("Load key ")), None)
+    last = lines[-1] if lines else "the connection was lost"
+    return last if key is None or key == last else f"{last} ({key})"

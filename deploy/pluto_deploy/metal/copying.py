@@ -17,6 +17,7 @@ from pluto_deploy.metal.connection import Connection
 from pluto_measure.errors import SourceError, VerificationError
 
 PIECE: Final = 1 << 20
+_SMALL: Final = 1 << 16  # bytes of an answer of one line
 _FULL: Final = "No space left on device"
 Told = Callable[[int, int], None]  # bytes that are there, bytes in all
 _SUMS: Final = "SHA256SUMS"
@@ -31,7 +32,7 @@ def put_file(connection: Connection, source: Path, dest: PurePosixPath, digest: 
         return
     partial, size = f"{dest}.partial", source.stat().st_size
     script = 'mkdir -p "$(dirname "$1")" && touch "$1" && stat -c %s "$1"'
-    begun = int(connection.check(["sh", "-c", script, "sh", partial]))
+    begun = _number(connection, connection.check(["sh", "-c", script, "sh", partial], most=_SMALL))
     if begun > size:
         connection.check(["rm", "-f", "--", partial])
         begun = 0
@@ -43,8 +44,7 @@ def put_file(connection: Connection, source: Path, dest: PurePosixPath, digest: 
             connection.run(["rm", "-f", "--", partial])
             raise SourceError(f"{connection.login}: the disk is full: {dest} needs {size >> 20} MiB")
         raise SourceError(f"{connection.login}: {dest} was not written: {answer.errors or answer.code}")
-    found = connection.check(["sha256sum", "--", partial], timeout=600.0).split()[0].decode()
-    if found != digest:
+    if not _says(connection.check(["sha256sum", "--", partial], timeout=600.0, most=_SMALL), digest):
         connection.check(["rm", "-f", "--", partial])
         raise VerificationError(f"{connection.login}: what arrived as {dest} is not what was sent; copy it again")
     connection.check(["sh", "-c", 'chmod 0444 "$1" && sync "$1" && mv -f "$1" "$2"', "sh", partial, str(dest)])
@@ -62,7 +62,8 @@ def put_tree(connection: Connection, source: Path, dest: PurePosixPath, told: To
     answer = connection.send(["tar", "-x", "--no-same-owner", "-C", partial, "-f", "-"], pieces)
     if answer.code:
         connection.run(["rm", "-rf", "--", partial])
-        what = "the disk is full" if _FULL in answer.errors else answer.errors.splitlines()[-1:] or answer.code
+        said = answer.errors.rpartition("\n")[2] or f"exit code {answer.code}"
+        what = "the disk is full" if _FULL in answer.errors else said
         raise SourceError(f"{connection.login}: {dest} was not written: {what}")
     check = f"cd {shlex.quote(partial)} && sha256sum --quiet --strict -c {_SUMS}"
     if connection.run(["sh", "-c", check], timeout=600.0).code:
@@ -83,8 +84,20 @@ def digest_list(source: Path) -> tuple[bytes, int]:
 
 
 def _is_there(connection: Connection, dest: PurePosixPath, digest: str) -> bool:
-    answer = connection.run(["sha256sum", "--", str(dest)], timeout=600.0)
-    return answer.code == 0 and answer.output.split()[0].decode() == digest
+    answer = connection.run(["sha256sum", "--", str(dest)], timeout=600.0, most=_SMALL)
+    return answer.code == 0 and _says(answer.output, digest)
+
+
+def _says(output: bytes, digest: str) -> bool:
+    """Whether sha256sum(1) found this digest; it marks names that it had to escape by a backslash."""
+    return output.lstrip(b"\\").startswith(digest.encode() + b" ")
+
+
+def _number(connection: Connection, output: bytes) -> int:
+    text = output.strip()
+    if not (text.isdigit() and len(text) < 20):
+        raise SourceError(f"{connection.login}: says that a file has {text[:40]!r} bytes")
+    return int(text)
 
 
 def _pieces(source: Path, begun: int, size: int, told: Told) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from pluto_deploy.metal.slots import Owner, Placed
 from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.formats.strict_json import loads
 
-_LARGEST_ANSWER: Final = 256 << 20
+_LARGEST_ANSWER: Final = 64 << 20  # bytes: the files of a release but for its image, base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Hands:
         """One call of `remote.py` on the host."""
         program = resources.files("pluto_deploy.metal").joinpath("remote.py").read_text()
         program += f"\nsys.exit(main({verb!r}, {json.dumps(ask)!r}))\n"
-        output = self.connection.check(["python3", "-I", "-"], data=program.encode())
+        output = self.connection.check(["python3", "-I", "-"], data=program.encode(), most=_LARGEST_ANSWER)
         try:
             answer = loads(output, what="host", limit=_LARGEST_ANSWER)
         except FormatError as error:

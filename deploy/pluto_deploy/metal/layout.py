@@ -25,6 +25,7 @@ LEASES: Final = PurePosixPath("/var/lib/pluto/leases")  # one file per number: "
 DOMAINS: Final = PurePosixPath("/var/lib/pluto/td")
 RUNTIME: Final = PurePosixPath("/run/pluto")
 LOCKS: Final = PurePosixPath("/run/lock/pluto")
+HOST_LOCK: Final = LOCKS / ".host.lock"  # no deployment's name begins so
 UNITS: Final = PurePosixPath("/etc/systemd/system")
 TRAFFIC: Final = PurePosixPath("/etc/pluto/traffic")  # one nft file per deployment
 PREPARED: Final = PurePosixPath("/etc/pluto/host.json")  # what `host prepare` did, for `plan` to read

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
-from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.login import Login
 from pluto_deploy.progress import Progress
 from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.formats.strict_json import Fields, loads

@@ -5,6 +5,7 @@ All of them follow from the wish and the slot's number, so that `render` shows w
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from pluto_deploy.deployment import ROUTED, BareMetal, Deployment
+from pluto_deploy.engine.scene import Generation
 from pluto_deploy.engine.wish import Wish
 from pluto_deploy.metal import layout, unit
 from pluto_deploy.metal import traffic as rules
 from pluto_deploy.metal.layout import SLOTS, Slot
 from pluto_deploy.metal.prepare.places import address6
+from pluto_deploy.metal.seen import Seen
+from pluto_measure.errors import FormatError
 from pluto_notary.config import encode_config_disk
 
 Owner = tuple[str, str]
@@ -119,6 +123,21 @@ def kept_in(name: str, slot: Slot, text: str) -> Placed:
 
 def _rules(name: str, lines: Sequence[str]) -> Placed:
     return Placed(layout.traffic(name), 0o644, ROOT, "".join(f"{line}\n" for line in lines).encode())
+
+
+def unused(name: str, seen: Seen, *, all_of_it: bool) -> list[PurePosixPath]:
+    """What no machine of anybody refers to. `all_of_it`: of a deployment without machines its own places, too."""
+    mine = [machine.generation for machine in seen.machines if machine.generation is not None]
+    gone = list(seen.partials)
+    with contextlib.suppress(FormatError):  # a record that says nothing to us may name anything
+        used = (*mine, *map(Generation.parse, seen.others))
+        gone += [layout.image(one) for one in sorted(seen.releases - {one.release for one in used})]
+        gone += [layout.tools(one) for one in sorted(seen.tools - {one.tools for one in used})]
+    if all_of_it and not seen.machines:
+        owners = {f"{name} {letter}" for letter in SLOTS}
+        gone += [layout.LEASES / str(number) for owner, number in seen.leases.items() if owner in owners]
+        gone += [layout.domain(name), *((unit.KEEPER.parent,) if seen.alone else ())]
+    return gone
 
 
 def serving(slot: Slot) -> Placed:

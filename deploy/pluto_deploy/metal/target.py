@@ -15,15 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from pluto_deploy.deployment import ROUTED, BareMetal, Deployment
-from pluto_deploy.engine.scene import SLOTS, Generation, Machine, Scene, opposite
+from pluto_deploy.engine.scene import Generation, Machine, Scene, opposite
 from pluto_deploy.engine.target import Address, Belongings
 from pluto_deploy.engine.wish import SMALL, TDX, Wish
 from pluto_deploy.local import console, swtpm
-from pluto_deploy.metal import copying, layout, slots, unit
+from pluto_deploy.metal import copying, layout, refusals, slots
 from pluto_deploy.metal.connection import Connection
 from pluto_deploy.metal.hands import Hands
 from pluto_deploy.metal.layout import GUEST_PORT, Slot
-from pluto_deploy.metal.prepare import places
+from pluto_deploy.metal.leading import Leading
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.seen import Seen
 from pluto_deploy.metal.slots import Placed
 from pluto_deploy.progress import Progress
@@ -33,12 +34,10 @@ from pluto_measure.errors import SourceError, UsageError
 from pluto_notary.config import decode_config_disk
 from pluto_notary.events import Event
 
-_IMAGE: Final = ("pluto.efi", "firmware.fd")
 _TAIL: Final = 1 << 20
 _POLL: Final = 1.0
 _STOP_SECONDS: Final = 180.0
-_OVERHEAD: Final = 512 << 20  # of memory beside the guest's own: QEMU, page tables, what the TDX module keeps
-_PREPARE: Final = "run 'pluto-deploy host prepare'"
+_HOST_LOCK_SECONDS: Final = 120
 
 
 @dataclass(slots=True)
@@ -57,6 +56,10 @@ class MetalTarget:
         return self.deployment.platform
 
     @property
+    def login(self) -> Login:
+        return self.connection.login
+
+    @property
     def name(self) -> str:
         return self.deployment.name
 
@@ -64,13 +67,17 @@ class MetalTarget:
     def hands(self) -> Hands:
         return Hands(self.connection)
 
+    @property
+    def leading(self) -> Leading:
+        return Leading(self.hands, self.deployment, routed=self.platform.network == ROUTED)
+
     def look(self) -> Scene:
         seen = self._look()
         if self.wish is not None:
-            self._refuse_unfit(seen)
+            refusals.unfit(self.login, self.platform, seen)
             self._refuse_taken_ports(seen)
-        notes = () if seen.prepared is not None else ("the host was not prepared: " + _PREPARE,)
-        return Scene(seen.releases, seen.tools, seen.machines, seen.serving, notes, self._is_led(seen))
+        notes = () if seen.prepared is not None else ("the host was not prepared: " + refusals.PREPARE,)
+        return Scene(seen.releases, seen.tools, seen.machines, seen.serving, notes, self.leading.is_led(seen))
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         return self.connection.held(str(layout.lock(self.name)))
@@ -87,11 +94,10 @@ class MetalTarget:
         wish = self._wished()
         place = layout.image(wish.generation.release)
         partial = PurePosixPath(f"{place}.{self.name}.partial")
-        self._refuse_small_disk(sum((wish.dist.root / name).stat().st_size for name in _IMAGE))
-        for name in _IMAGE:
-            copying.put_file(
-                self.connection, wish.dist.root / name, partial / name, wish.dist.sums[name], self._told(name)
-            )
+        needed = sum((wish.dist.root / name).stat().st_size for name in wish.image)
+        refusals.small_disk(self.login, self._look().free, needed)
+        for name, digest in wish.image.items():
+            copying.put_file(self.connection, wish.dist.root / name, partial / name, digest.hex(), self._told(name))
         root = ("root", "root")
         folders = sorted({str((partial / name).parent) for name in wish.small})
         small = [Placed(partial / name, 0o444, root, content) for name, content in wish.small.items()]
@@ -100,10 +106,20 @@ class MetalTarget:
 
     def create(self, slot: str) -> None:
         wish = self._wished()
+        with self._host_lock():
+            self._create(wish, slot)
+            seen = self._look()
+        # What the slot's record names stays. Until now another deployment could take it for something nobody needs.
+        if wish.generation.release not in seen.releases:
+            self.put_release()
+        if wish.generation.tools not in seen.tools:
+            self.put_tools()
+
+    def _create(self, wish: Wish, slot: str) -> None:
         self.hands.lease(self.name)
         seen = self._look()
         place = seen.slot(self.name, slot)
-        self._refuse_rules(slots.traffic(self.deployment, place, ipv6=seen.has_ipv6), seen)
+        self.leading.refuse(self.leading.wanted(seen, place), seen)
         made = slots.files(wish, place, self._software_tpm() if wish.generation.tee != TDX else None)
         self.hands.write(made.files, folders=made.folders)
         self.hands.systemctl("daemon-reload")
@@ -111,6 +127,10 @@ class MetalTarget:
             self.hands.write([made.lease])
             self.connection.check(["networkctl", "reload"])
         self.hands.write([slots.record(wish, place)])
+
+    def _host_lock(self) -> contextlib.AbstractContextManager[None]:
+        """Held for a moment by whoever changes what deployments share."""
+        return self.connection.held(str(layout.HOST_LOCK), wait=_HOST_LOCK_SECONDS)
 
     def _software_tpm(self) -> dict[str, bytes]:
         """The state of a new software TPM, made on this computer."""
@@ -124,8 +144,8 @@ class MetalTarget:
         assert generation is not None, "only a complete machine is started"
         self.hands.remove([place.folder / "refused"])
         if machine.state != "running":
-            self._refuse_small_memory(generation)
-            self._let_out(place)
+            refusals.small_memory(self.login, self._look().memory, generation)
+            self.leading.let_out(place, self._look())
             log = str(place.serial_log)  # what is read after this is of this start
             self.connection.check(["sh", "-c", 'if [ -e "$1" ]; then mv -f "$1" "$1.old"; fi', "sh", log])
             self.hands.systemctl("reset-failed", place.unit, may_fail=True)
@@ -149,8 +169,7 @@ class MetalTarget:
         place, other = self._slot(slot), self._slot(opposite(slot))
         # A host that loses its power in between starts the machine that clients are led to, and perhaps the other too.
         self.hands.systemctl("enable", "--quiet", place.unit)
-        seen = self._look()
-        self._put_rules(slots.traffic(self.deployment, place, ipv6=seen.has_ipv6), seen)
+        self.leading.lead(place, self._look())
         self.hands.write([slots.serving(place)])
         self.hands.systemctl("disable", "--quiet", other.unit, may_fail=True)
 
@@ -161,8 +180,8 @@ class MetalTarget:
         self.hands.systemctl("stop", place.unit, may_fail=True, seconds=_STOP_SECONDS)
         machine = self._machine(slot)
         if machine.state == "running":
-            raise SourceError(f"{self.connection.login}: {place.unit} does not end")
-        self._keep_in(place)
+            raise SourceError(f"{self.login}: {place.unit} does not end")
+        self.leading.keep_in(place, self._look())
 
     def remove(self, slot: str) -> None:
         place = self._slot(slot)
@@ -173,22 +192,12 @@ class MetalTarget:
         self.connection.check(["networkctl", "reload"])
 
     def close(self) -> None:
-        self.hands.remove([layout.traffic(self.name)])
-        self._reload_traffic()
+        self.leading.close()
         self.hands.remove([layout.serving(self.name)])
 
     def tidy(self, *, all_of_it: bool = False) -> None:
-        seen = self._look()
-        mine = [machine.generation for machine in seen.machines if machine.generation is not None]
-        used = (*mine, *map(Generation.parse, seen.others))
-        gone = [layout.image(one) for one in seen.releases - {one.release for one in used}]
-        gone += [layout.tools(one) for one in seen.tools - {one.tools for one in used}]
-        gone += seen.partials
-        if all_of_it and not seen.machines:
-            owners = {f"{self.name} {slot}" for slot in SLOTS}
-            gone += [layout.LEASES / str(number) for owner, number in seen.leases.items() if owner in owners]
-            gone += [layout.domain(self.name), *((unit.KEEPER.parent,) if seen.alone else ())]
-        self.hands.remove(gone)
+        with self._host_lock():
+            self.hands.remove(slots.unused(self.name, self._look(), all_of_it=all_of_it))
 
     def serial(self, slot: str) -> bytes:
         path = self._slot(slot).serial_log
@@ -198,90 +207,19 @@ class MetalTarget:
         folder, config = layout.image(generation.release), self._slot(slot).config
         names = [name for name in self.hands.listed(folder) if name != "pluto.efi"]
         if lacking := [name for name in (*SMALL, "firmware.fd") if name not in names]:
-            raise SourceError(f"{self.connection.login}: {lacking[0]} of release {generation.release[:12]} is gone")
+            raise SourceError(f"{self.login}: {lacking[0]} of release {generation.release[:12]} is gone")
         found = self.hands.read([*(folder / name for name in names), config])
         if missing := [path for path, data in found.items() if data is None]:
-            raise SourceError(f"{self.connection.login}: {missing[0]} is gone")
+            raise SourceError(f"{self.login}: {missing[0]} is gone")
         return Belongings(
             {name: found[folder / name] or b"" for name in names}, decode_config_disk(found[config] or b"")
         )
 
-    def _refuse_unfit(self, seen: Seen) -> None:
-        """UsageError where the host was not made ready for what the deployment file asks for."""
-        host = seen.prepared
-        if host is None:
-            raise UsageError(f"{self.connection.login} was not prepared", hint=_PREPARE)
-        if host.network != self.platform.network:
-            asked = f"the deployment asks for {self.platform.network}"
-            raise UsageError(f"{self.connection.login} was prepared with network {host.network}, and {asked}")
-        if self.platform.tee == TDX and host.tee != TDX:
-            raise UsageError(f"{self.connection.login} was prepared without TDX", hint=_PREPARE)
-
     def _refuse_taken_ports(self, seen: Seen) -> None:
         """UsageError where a port is the host's own, or another deployment's: clients would come to the wrong one."""
-        if self.platform.network != ROUTED:
-            return
-        network = self.deployment.network
-        if own := sorted(seen.listening.intersection(network.ports)):
-            raise UsageError(f"{self.connection.login}: a program of the host itself listens on port {own[0]}")
-        rules = self.hands.read([PurePosixPath(one) for one in seen.rules]) if seen.rules else {}
-        for path, text in rules.items():
-            for address, port in slots.led((text or b"").decode(errors="replace")):
-                if port in network.ports and (address is None or network.address in (None, address)):
-                    raise UsageError(f"{self.connection.login}: another deployment has port {port}: {path.stem}")
-
-    def _is_led(self, seen: Seen) -> bool:
-        """Whether clients are led as the deployment file asks for, also after the host was booted again."""
-        if seen.serving is None:
-            return True
-        if seen.enabled != {seen.serving}:
-            return False
-        if self.platform.network != ROUTED:
-            return True
-        wanted = slots.traffic(self.deployment, seen.slot(self.name, seen.serving), ipv6=seen.has_ipv6)
-        return bool(wanted.content.decode().strip() == seen.traffic)
-
-    def _let_out(self, place: Slot) -> None:
-        """Before a start: the machine may go where it may go, as it may need the time of day before it is ready.
-
-        Where it served before, clients are kept away until it was appraised again and is switched to.
-        """
-        seen = self._look()
-        ipv6 = seen.has_ipv6
-        if self.platform.network == ROUTED and seen.serving == place.letter:
-            self._put_rules(slots.traffic(self.deployment, None, place, ipv6=ipv6), seen)
-        elif self.deployment.network.egress:
-            self._put_rules(slots.let_out(self.deployment, place, seen.traffic or "", ipv6=ipv6), seen)
-
-    def _keep_in(self, place: Slot) -> None:
-        """The contrary, for a machine that was stopped."""
-        seen = self._look()
-        if seen.serving != place.letter and seen.traffic:
-            wanted = slots.kept_in(self.name, place, seen.traffic)
-            if wanted.content.decode().strip() != seen.traffic:
-                self._put_rules(wanted, seen)
-
-    def _put_rules(self, placed: Placed, seen: Seen) -> None:
-        """Have the rules of this deployment in force. UsageError, SourceError; then those that were stay.
-
-        Loaded even where the file is the same: whoever wrote it may have been killed before he loaded it.
-        """
         if self.platform.network == ROUTED:
-            self._refuse_rules(placed, seen)
-            self.hands.write([placed])
-            self._reload_traffic()
-
-    def _refuse_rules(self, placed: Placed, seen: Seen) -> None:
-        """Try rules out with those of everybody else: a file that cannot be loaded would keep all others from it."""
-        if self.platform.network != ROUTED:
-            return
-        includes = "".join(f'include "{path}"\n' for path in (places.BASE_RULES, *seen.rules))
-        answer = self.connection.run(["nft", "-c", "-f", "-"], data=includes.encode() + placed.content)
-        if answer.code and "File exists" in answer.errors:
-            ports = ", ".join(map(str, self.deployment.network.ports))
-            raise UsageError(f"{self.connection.login}: another deployment has port {ports}, or one of these")
-        if answer.code:
-            raise SourceError(f"{self.connection.login}: nft does not take the rules: {answer.errors.splitlines()[0]}")
+            rules = self.hands.read([PurePosixPath(one) for one in seen.rules]) if seen.rules else {}
+            refusals.taken_ports(self.login, self.deployment.network, seen, rules)
 
     def _look(self) -> Seen:
         return self.hands.look(self.name)
@@ -322,26 +260,6 @@ class MetalTarget:
     def _own_address(self, port: int) -> Address:
         network = self.deployment.network
         return Address(network.address or network.domain or self.platform.login.host, port)
-
-    def _reload_traffic(self) -> None:
-        if self.platform.network == ROUTED:
-            self.hands.systemctl("reload-or-restart", "pluto-traffic.service")
-
-    def _refuse_small_disk(self, needed: int) -> None:
-        free = self._look().free
-        if free < needed:
-            raise SourceError(
-                f"{self.connection.login}: {layout.IMAGES} has {free >> 20} MiB free, the release needs {needed >> 20}"
-            )
-
-    def _refuse_small_memory(self, generation: Generation) -> None:
-        available = self._look().memory
-        if available < generation.memory + _OVERHEAD:
-            needed = (generation.memory + _OVERHEAD) >> 20
-            raise SourceError(
-                f"{self.connection.login}: {available >> 20} MiB of memory are available, the machine needs {needed}",
-                hint="write strategy = \"replace\" where there is room for one machine, and run 'pluto-deploy plan'",
-            )
 
     def _told(self, what: str) -> copying.Told:
         quarters = 0

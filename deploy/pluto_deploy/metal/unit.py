@@ -238,7 +238,9 @@ def _cards(slot: layout.Slot, mode: str, interface: str, mac: str) -> tuple[list
         make = (
             f"ip tuntap add dev {slot.tap} mode tap user {layout.USER}",
             f"ip link set dev {slot.tap} addrgenmode none master {interface}",
-            f"ip link set dev {slot.tap} type bridge_slave isolated on",
+            # The bridge believes no frame about who is where, also not those that no rule of nftables sees.
+            f"ip link set dev {slot.tap} type bridge_slave isolated on learning off",
+            f"/usr/sbin/bridge fdb replace {mac} dev {slot.tap} master static",
             f"ip link set dev {slot.tap} up",
         )
         return [f"+{_HOST_NETWORK} {line}" for line in make], [remove]

@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> Result:
     data = files.read(arguments.expected, what="expected log", limit=_JSON_LIMIT)
     expected = _expected(data, log, arguments.profile)
     found = compare(expected.events, log, expected.registers, known=expected.known, ours=expected.ours)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else DEFAULT_WIDTH
     code = 0 if _is_equal(found, expected.judged) else _DIFFERENT
     if not any(found.rows.values()):
         raise FormatError("expected log", "says nothing of any register that this log extends")

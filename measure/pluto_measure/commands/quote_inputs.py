@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,15 +69,23 @@ def remember(state: Path, collateral: Collateral) -> list[str]:
     return []
 
 
+def fetching(fmspc: str, ca: str, state: Path) -> str:
+    """The command that fetches a platform's collateral into a state directory. `fmspc`: 12 hex digits, or a word."""
+    words = ["pluto-measure", "collateral", "fetch", "--fmspc", fmspc, "--ca", ca, "--state", str(state)]
+    return f"run '{shlex.join(words)}'"
+
+
 def _given(given: QuoteFiles, pck: PckChain) -> tuple[Given | None, list[str]]:
     fmspc, ca = pck.extension.fmspc, pck.ca or "platform"
+    how = "" if given.state is None else f": {fetching(fmspc.hex(), ca, given.state)}"
+    without = f"{how}, and leave --collateral out" if how else ""
     if given.collateral is not None:
         data = files.read(given.collateral, what="collateral", limit=_COLLATERAL_LIMIT)
         with files.naming("collateral", given.collateral):
             try:
                 return read_collateral(data, fmspc, ca), []
             except NotInBundleError as error:
-                return None, [f"{given.collateral}: {error}"]
+                return None, [f"{given.collateral}: {error}{without}"]
     if given.state is None:
         return None, []
     # Imported here: most calls keep no state.
@@ -84,7 +93,7 @@ def _given(given: QuoteFiles, pck: PckChain) -> tuple[Given | None, list[str]]:
 
     bundle = Store(given.state).bundle(fmspc, ca)
     if bundle is None:
-        return None, [f"{given.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA"]
+        return None, [f"{given.state} has no collateral of FMSPC {fmspc.hex()} and the {ca} CA{how}"]
     with files.naming("collateral", given.state):
         return bundle.given(fmspc, ca), []
 

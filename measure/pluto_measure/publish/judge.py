@@ -285,7 +285,7 @@ def _sequence(release: Release, digest: str, demands: Demands) -> Iterator[Findi
             actual=facts.place.sequence,
         )
     if demands.memory is None:
-        text = "no memory was given (--state), so an older release than once seen would not be noticed"
+        text = "without a memory (--state), and with --accept-older, an older release than once seen is not noticed"
         yield Finding("release.rollback", "warning", text)
     else:
         yield demands.memory.finding(release, digest)

@@ -286,7 +286,9 @@ def test_a_refusal_names_the_reason_behind_the_others_first(changes: list[tuple[
 def test_what_a_person_does_after_prepare_does_not_block_it() -> None:
     late = judged(changed(stopped("pccs", active="failed"), ("provisioning.answer.status", 500)))
     assert findings.readiness(late) == "preparable"
-    assert "2 findings for a person" in report.verdict("metal", late)
+    assert report.verdict("metal", late) == "metal: not ready yet: 2 findings for a person, none for 'host prepare'"
+    both = judged(changed(stopped("pccs", active="failed"), ("devices.vhost-net", None)))
+    assert "'host prepare' mends 1 finding; 1 finding for a person after it" in report.verdict("metal", both)
 
 
 def test_the_report_has_the_verdict_first_and_what_to_do() -> None:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pluto_deploy.metal.connection import Connection, Login, opened
+from pluto_deploy.metal.connection import Connection, opened
+from pluto_deploy.metal.login import Login
 from pluto_measure.errors import SourceError, UsageError
 from simulators.ssh_server import SshServer
 
@@ -94,7 +96,8 @@ def test_a_lock_keeps_another_out_and_is_free_after_it(
 def test_a_lock_goes_with_its_holder(connection: Connection, server: SshServer, tmp_path: Path) -> None:
     lock = str(tmp_path / "lock")
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom pluto_deploy.metal.connection import Login, opened\n"
+        "import os, sys\nfrom pathlib import Path\nfrom pluto_deploy.metal.connection import opened\n"
+        "from pluto_deploy.metal.login import Login\n"
         "host, user, port, key, known, lock = sys.argv[1:]\n"
         "with opened(Login(host, user, int(port), Path(key), Path(known))) as connection:\n"
         "    connection.sudo = False\n"
@@ -150,3 +153,55 @@ def test_a_lost_connection_is_an_error_of_somebody_else(server: SshServer) -> No
         threading.Timer(0.5, server.cut).start()
         with pytest.raises(SourceError):
             connection.run(["sleep", "10"], timeout=20)
+
+
+def test_what_a_host_says_is_bounded(connection: Connection) -> None:
+    assert len(connection.check(["head", "-c", "100000", "/dev/zero"], most=100_000)) == 100_000
+    with pytest.raises(SourceError, match="head says more than 97 KiB"):
+        connection.check(["head", "-c", "100001", "/dev/zero"], most=100_000)
+    with pytest.raises(SourceError, match="cat says more than 16384 KiB"):
+        connection.run(["cat", "/dev/zero"])
+    loud = connection.run(["sh", "-c", "head -c 3000000 /dev/zero >&2; echo out"])
+    assert (loud.output, len(loud.errors)) == (b"out\n", 1 << 20)
+    with pytest.raises(SourceError, match="cat says more than 16384 KiB"):  # while it is given something
+        connection.send(["cat"], (bytes(1 << 20) for _ in range(20)))
+
+
+def test_what_is_sent_may_fail_on_this_side(connection: Connection) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        raise OSError("the file is gone")
+
+    with pytest.raises(OSError, match="the file is gone"):
+        connection.send(["cat"], pieces())
+    assert connection.check(["echo", "still here"]) == b"still here\n"
+
+
+def test_a_host_that_takes_nothing_and_says_nothing_is_given_up(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pluto_deploy.metal.connection._IDLE_SECONDS", 0.5)
+    with pytest.raises(SourceError, match="sleep says nothing for 0 s"):
+        connection.send(["sleep", "20"], (bytes(1 << 20) for _ in range(100)))
+    monkeypatch.setattr("pluto_deploy.metal.connection._LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(Connection, "command", lambda self, argv: "exec sleep 20")
+    with pytest.raises(SourceError, match="no lock within 0 s"), connection.held("/none/lock"):
+        pytest.fail("nobody held it")
+
+
+def test_a_path_that_openssh_would_take_for_a_variable_is_refused(server: SshServer, tmp_path: Path) -> None:
+    key = tmp_path / "${HOME}"
+    key.write_bytes(b"")
+    with pytest.raises(UsageError, match="takes what follows"), opened(replace(server.login, key=key)):
+        pytest.fail("it was connected to")
+
+
+def test_a_key_that_everybody_reads_is_named(server: SshServer, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes((server.folder / "key").read_bytes())
+    key.chmod(0o644)
+    with (
+        pytest.raises(SourceError, match=r"Permission denied.*Load key.*bad permissions"),
+        opened(replace(server.login, key=key)),
+    ):
+        pytest.fail("it was connected to")

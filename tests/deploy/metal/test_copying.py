@@ -129,7 +129,8 @@ def test_memory_stays_that_of_a_piece(server: SshServer, tmp_path: Path) -> None
             found = hashlib.file_digest(file, "sha256").hexdigest()
         script = (
             "import sys\nfrom pathlib import Path, PurePosixPath\n"
-            "from pluto_deploy.metal import copying\nfrom pluto_deploy.metal.connection import Login, opened\n"
+            "from pluto_deploy.metal import copying\nfrom pluto_deploy.metal.connection import opened\n"
+            "from pluto_deploy.metal.login import Login\n"
             "host, user, port, key, known, source, dest, digest = sys.argv[1:]\n"
             "with opened(Login(host, user, int(port), Path(key), Path(known))) as connection:\n"
             "    connection.sudo = False\n"

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pluto_deploy.commands.plan import planned_for
 from simulators.metal import desk
-from simulators.metal.desk import Desk, states
+from simulators.metal.desk import Desk, states, steps
 from simulators.metal.host import Host
 from simulators.metal.td_releases import build_id
 
@@ -83,6 +85,24 @@ def test_a_machine_whose_qemu_dies_comes_back(mine: Desk) -> None:
     time.sleep(0.5)
     assert served(mine) == build_id(5)
     assert mine.ok("verify", mine.names["shop"])["accepted"]
+
+
+def test_what_another_deployment_tidied_away_is_copied_again(mine: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release is there when `apply` looks; nothing names it yet, so another `destroy` takes it away."""
+    other = mine.deployment(mine.release(6), name="other", ports="[444]")
+    mine.ok("apply", other)
+    waiting = [lambda: mine.ok("destroy", other)]
+
+    def first_the_other(*asked: Any, **how: Any) -> Any:
+        found = planned_for(*asked, **how)
+        if waiting:
+            waiting.pop()()
+        return found
+
+    monkeypatch.setattr("pluto_deploy.commands.apply.planned_for", first_the_other)
+    done = mine.ok("apply", mine.deployment(mine.release(6)))
+    assert "put-release" not in steps(done)
+    assert mine.health() == build_id(6)
 
 
 def test_a_host_with_another_key_is_not_spoken_to(mine: Desk) -> None:

@@ -116,6 +116,19 @@ class TestInstall:
         assert found == {"configuration": out.read_text(), "out": str(out)}
         assert [path.name for path in tmp_path.iterdir()] == ["install.conf"]
 
+    def test_a_file_that_is_there_stays(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "install.conf"
+        words = [*INSTALL, "--hostname", "metal", "--drive", "sda", "--raid", "none", "--out", str(out)]
+        assert called(*words) == called(*words) == 0  # the same again
+        out.write_text("mine\n")
+        assert called(*words) == UsageError.exit_code
+        assert f"{out} is there already" in capsys.readouterr().err
+        assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(out, "mine\n")]
+        out.unlink()
+        out.symlink_to(tmp_path / "absent")
+        assert called(*words) == UsageError.exit_code
+        assert [path.name for path in tmp_path.iterdir()] == ["install.conf"]
+
     @pytest.mark.parametrize("more", [["--drive", "sda"], ["--drive", "sd a", "--raid", "none"], []])
     def test_what_makes_no_sense(self, more: list[str]) -> None:
         assert called(*INSTALL, "--hostname", "metal", *more) == UsageError.exit_code

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pluto_deploy.metal import layout
-from pluto_deploy.metal.connection import Login, opened
+from pluto_deploy.metal.connection import opened
 from pluto_deploy.metal.layout import Slot
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare.record import Record
 from pluto_deploy.metal.suite import run as suite
 from pluto_image.store import Store
@@ -31,6 +32,17 @@ CONNECT_TO = "import socket, sys; socket.create_connection((sys.argv[1], int(sys
 # EHOSTUNREACH: what "administratively prohibited" becomes, as often as the host says so.
 REFUSED = ("OSError 113", "silence")
 SOCKET = str(layout.QUOTE_SOCKET)
+VICTIM = """
+install -d -m 0755 /run/victim
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/victim/socket")'
+chmod 0600 /run/victim/socket
+"""
+FOREIGN = f"""[Service]
+Type=simple
+Restart=no
+ExecStart=
+ExecStart=/bin/sh -c 'ln -s /run/victim/socket {SOCKET}; exec sleep 60'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +165,23 @@ class TestQuotes:
         host.run(["systemctl", "restart", "qgsd"])
         self.test_the_folder_and_the_socket_are_for_one_group(host)
         self.test_who_gets_quotes(host)
+
+    def test_a_service_that_is_another_mans_leads_root_nowhere(self, host: Host) -> None:
+        """It puts a link to a socket of root's in the place of its own."""
+        host.run(["sh", "-ec", VICTIM])
+        drop_in = "/run/systemd/system/qgsd.service.d/zzz-test.conf"
+        host.put(drop_in, FOREIGN.encode())
+        host.run(["systemctl", "daemon-reload"])
+        try:
+            started = host.run(["systemctl", "restart", "qgsd"], check=False).returncode
+            assert host.run(["stat", "-c", "%a %U %G", "/run/victim/socket"]).stdout == "600 root root\n"
+            assert started != 0
+        finally:
+            host.run(["rm", "-r", drop_in, "/run/victim"])
+            host.run(["systemctl", "daemon-reload"])
+            host.run(["systemctl", "reset-failed", "qgsd"])
+            host.run(["systemctl", "restart", "qgsd"])
+        self.test_the_folder_and_the_socket_are_for_one_group(host)
 
     def test_nobody_listens_at_vsock(self, host: Host) -> None:
         assert "vsock" not in host.run(["ss", "-Hxl"]).stdout

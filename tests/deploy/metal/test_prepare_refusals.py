@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.metal import layout
-from pluto_deploy.metal.connection import Login
 from pluto_deploy.metal.layout import Slot
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare import command as prepare_command
 from pluto_deploy.metal.prepare import places
 from pluto_deploy.metal.pyinfra_process import Job, run

@@ -63,7 +63,7 @@ class TestRules:
         done = loader.load(web=DEPLOYMENT)
         assert done.returncode == 0, done.stderr
         tables = re.findall(r"^table (\S+ \S+)", done.stdout, re.MULTILINE)
-        assert tables == ["ip others", "inet pluto", "bridge pluto"]
+        assert tables == ["ip others", "inet pluto", "arp pluto", "bridge pluto"]
         assert "elements = { tcp . 443 : 10.88.0.2 . 8443 }" in done.stdout
 
     def test_every_lease_is_there_once(self, loader: Loader) -> None:

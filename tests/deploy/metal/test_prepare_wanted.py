@@ -128,7 +128,11 @@ class TestQuotes:
     def test_qgs_cannot_open_vsock_even_if_told(self) -> None:
         drop_in = text(wanted(ROUTED, SEEN).quotes, "/etc/systemd/system/qgsd.service.d/zz-pluto.conf")
         assert "RestrictAddressFamilies=~AF_VSOCK" in drop_in
-        assert "-m 0710 /var/run/tdx-qgs" in drop_in
+        assert "chmod 0710 /var/run/tdx-qgs" in drop_in
+        after = [line for line in drop_in.splitlines() if line.startswith("ExecStartPost=")]
+        assert [line.partition(" /bin/sh")[0] for line in after] == [
+            "ExecStartPost=+/usr/bin/setpriv --reuid=qgsd --regid=pluto-qgs --clear-groups --no-new-privs"
+        ]
 
     @pytest.mark.parametrize(
         ("options", "url", "secure"),
@@ -180,11 +184,13 @@ class TestNetwork:
         assert "IPv6SendRA=no" in end
         assert "EmitDNS=no" in end
         assert not [line for line in end if line.startswith("[IPv6")]
-        assert "ipv6" not in text(wanted(ROUTED, SEEN).firewall, layout.UNITS / places.FORWARDING_SERVICE)
+        unit = text(wanted(ROUTED, SEEN).firewall, layout.UNITS / places.FORWARDING_SERVICE)
+        assert re.findall(r"ipv6/conf/(\w+/\w+)", unit) == ["pluto0/accept_dad"]
 
     def test_forwarding_is_for_the_bridge_and_the_uplink_alone(self) -> None:
         unit = text(wanted(replace(ROUTED, uplink="br0"), SEEN).firewall, layout.UNITS / places.FORWARDING_SERVICE)
-        assert re.findall(r"conf/([a-z0-9]+)/forwarding", unit) == ["pluto0", "br0"]
+        on = [line for line in unit.splitlines() if "echo 1 >" in line]
+        assert re.findall(r"conf/([a-z0-9]+)/forwarding", "".join(on)) == ["pluto0", "br0"]
         assert f"Requires={places.TRAFFIC_SERVICE}" in unit
 
     def test_other_modes_have_no_bridge_of_ours(self) -> None:
@@ -212,6 +218,12 @@ class TestNetwork:
 
 
 class TestEveryBoot:
+    def test_locks_are_roots_alone(self) -> None:
+        found = wanted(ROUTED, SEEN)
+        assert [one.mode for one in found.folders if one.path == "/run/lock/pluto"] == [0o700]
+        lines = text(found.modules, "/etc/tmpfiles.d/pluto.conf").splitlines()
+        assert lines[1:] == ["d /run/pluto 0755 root root -", "d /run/lock/pluto 0700 root root -"]
+
     def test_modules_and_who_may_open_what(self) -> None:
         found = wanted(ROUTED, SEEN).modules
         assert text(found, "/etc/modules-load.d/pluto.conf").splitlines()[1:] == ["tun", "vhost_net"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pluto_deploy.deployment import Deployment
-from pluto_deploy.metal import slots, traffic
+from pluto_deploy.engine.scene import Generation, Machine
+from pluto_deploy.metal import layout, slots, traffic, unit
 from pluto_deploy.metal.layout import Slot
+from pluto_deploy.metal.seen import Seen
 
 A, B = Slot("shop", "a", 2), Slot("shop", "b", 20)
 
@@ -75,3 +79,53 @@ def test_where_rules_lead_clients_is_read_back_from_what_is_written() -> None:
     assert slots.led(traffic.rules("shop", ports, serving=slot, address=None, egress=())) == [(None, 443), (None, 8443)]
     text = traffic.rules("shop", ports, serving=slot, address="198.51.100.7", egress=[("tcp", 443)])
     assert slots.led(text) == [("198.51.100.7", 443), ("198.51.100.7", 8443)]
+
+
+class TestWhatIsTidiedAway:
+    """Releases and tools that nobody refers to, and nothing that somebody may."""
+
+    OLD, NEW, THEIRS, NOBODYS = ("1" * 64, "2" * 64, "3" * 64, "4" * 64)
+
+    def record(self, release: str) -> Generation:
+        return Generation(release, "c" * 64, "5" * 64, "small", 2, 4 << 30, "tdx", "routed")
+
+    def seen(self, *machines: Machine, others: tuple[str, ...], **more: Any) -> Seen:
+        known = Seen(
+            prepared=None,
+            releases=frozenset((self.OLD, self.NEW, self.THEIRS, self.NOBODYS)),
+            tools=frozenset(("5" * 64, "6" * 64)),
+            partials=(),
+            machines=machines,
+            enabled=frozenset(),
+            serving=None,
+            traffic=None,
+            rules=(),
+            leases={"shop a": 2, "shop b": 20, "other a": 3},
+            others=others,
+            listening=frozenset(),
+            alone=not others,
+            free=0,
+            memory=0,
+        )
+        return replace(known, **more)
+
+    def test_what_any_deployment_refers_to_stays(self) -> None:
+        theirs = self.record(self.THEIRS).to_text().decode()
+        mine = Machine("a", self.record(self.OLD), "stopped"), Machine("b", self.record(self.NEW), "running")
+        gone = slots.unused("shop", self.seen(*mine, others=(theirs,)), all_of_it=False)
+        assert gone == [layout.image(self.NOBODYS), layout.tools("6" * 64)]
+
+    def test_where_a_record_says_nothing_to_us_it_may_refer_to_anything(self) -> None:
+        partial = layout.IMAGES / "x.shop.partial"
+        seen = self.seen(others=('{"version": 2}',), partials=(partial,))
+        assert slots.unused("shop", seen, all_of_it=False) == [partial]
+
+    def test_the_last_deployment_takes_what_they_shared(self) -> None:
+        alone = set(slots.unused("shop", self.seen(others=()), all_of_it=True))
+        own = {layout.LEASES / "2", layout.LEASES / "20", layout.domain("shop")}
+        assert alone >= {*own, unit.KEEPER.parent, layout.image(self.OLD)}
+        others = set(
+            slots.unused("shop", self.seen(others=(self.record(self.OLD).to_text().decode(),)), all_of_it=True)
+        )
+        assert others >= own
+        assert others.isdisjoint({unit.KEEPER.parent, layout.image(self.OLD), layout.tools("5" * 64)})

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_deploy.metal.connection import Connection, Login
+from pluto_deploy.metal.connection import Answer, Connection
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.suite import run, sshconfig
 from pluto_deploy.metal.suite.outcome import Outcome
-from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.errors import FormatError, RefusedError, UsageError
 
 CHECKS = '''
 import pytest
@@ -183,6 +184,22 @@ def test_without_testinfra_the_extra_is_named(pretended: Connection, monkeypatch
     monkeypatch.setattr(run, "_NEEDED", ("pytest", "no_such_module"))
     with pytest.raises(UsageError, match="need no_such_module"):
         run.run(pretended)
+
+
+def test_a_host_that_was_never_prepared_is_not_tested(pretended: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def answer(_: Connection, argv: list[str], **more: object) -> Answer:
+        asked.append(argv)
+        return Answer(len(asked) % 2, b"", "")
+
+    monkeypatch.setattr(Connection, "run", answer)
+    monkeypatch.setattr(run, "run_files", lambda suite, connection: Outcome.parse(json.dumps([row("passed")])))
+    with pytest.raises(RefusedError, match=r"metal\.example was not prepared") as refused:
+        run.run(pretended)
+    assert refused.value.hint == "run 'pluto-deploy host prepare metal.example'"
+    assert run.run(pretended).passed
+    assert asked == [["test", "-e", "/etc/pluto/host.json"]] * 2
 
 
 def row(outcome: str, message: str | None = None, name: str = "folders.exists") -> dict[str, object]:

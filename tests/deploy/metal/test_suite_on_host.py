@@ -37,6 +37,7 @@ UNIT = "/etc/systemd/system/pluto-td-web-a.service"
 SLOT = "/var/lib/pluto/td/web/a"
 QCNL = "/etc/sgx_default_qcnl.conf"
 FORWARDING = "/proc/sys/net/ipv4/conf/pluto0/forwarding"
+LEARN = "ip link set dev pluto0 type bridge no_linklocal_learn"
 RELOAD = "systemctl daemon-reload"
 NETWORKD = "systemd-networkd.service"
 PROVISION = "/dev/sgx_provision"
@@ -132,6 +133,7 @@ UNDONE: list[list[tuple[str, str, str]]] = [
         ("network.nothing_passes_unasked", "nft add rule inet pluto to_host accept", "systemctl reload pluto-traffic"),
         ("network.rules_are_roots", "chmod 0666 /etc/pluto/base.nft", "chmod 0644 /etc/pluto/base.nft"),
         ("folders.folder[/run/lock/pluto]", "chown nobody /run/lock/pluto", "chown root /run/lock/pluto"),
+        ("folders.locks", ":", ":"),
         ("folders.traffic", "chmod 0775 /etc/pluto/traffic", "chmod 0755 /etc/pluto/traffic"),
         ("folders.nothing_is_open", f"touch {STRAY}; chmod 0666 {STRAY}", f"rm {STRAY}"),
         ("folders.measured_files_are_roots", f"mkdir -p {IMAGE}; chown pluto-td {IMAGE}", f"rm -r {IMAGE}"),
@@ -152,6 +154,8 @@ UNDONE: list[list[tuple[str, str, str]]] = [
         ("quotes.pccs_is_local", ":", ":"),
         ("quotes.secret", f"chmod 0644 {PCCS}", f"chmod 0640 {PCCS}"),
         ("network.nothing_passes_unasked", "nft flush chain inet pluto forward", "systemctl reload pluto-traffic"),
+        ("folders.locks", "chmod 0755 /run/lock/pluto", "chmod 0700 /run/lock/pluto"),
+        ("network.senders", f"{LEARN} 0", f"{LEARN} 1"),
         ("folders.folder[/opt/pluto/tools]", "chmod 0777 /opt/pluto/tools", "chmod 0755 /opt/pluto/tools"),
         ("folders.nothing_is_open", ":", ":"),
         ("folders.measured_files_are_roots", ":", ":"),

@@ -205,14 +205,15 @@ def test_vhost_costs_a_device_that_is_not_there_otherwise() -> None:
 
 def test_a_routed_tap_is_isolated_before_it_is_up_and_taken_away_at_the_end() -> None:
     rendered = text()
-    host = "+nsenter --net=/proc/1/ns/net ip"
+    host = "+nsenter --net=/proc/1/ns/net"
     assert settings(rendered, "ExecStartPre") == [
-        f"{host} tuntap add dev pt7 mode tap user pluto-td",
-        f"{host} link set dev pt7 addrgenmode none master pluto0",
-        f"{host} link set dev pt7 type bridge_slave isolated on",
-        f"{host} link set dev pt7 up",
+        f"{host} ip tuntap add dev pt7 mode tap user pluto-td",
+        f"{host} ip link set dev pt7 addrgenmode none master pluto0",
+        f"{host} ip link set dev pt7 type bridge_slave isolated on learning off",
+        f"{host} /usr/sbin/bridge fdb replace 52:54:00:88:00:07 dev pt7 master static",
+        f"{host} ip link set dev pt7 up",
     ]
-    assert settings(rendered, "ExecStopPost") == [f"-{host} link delete dev pt7"]
+    assert settings(rendered, "ExecStopPost") == [f"-{host} ip link delete dev pt7"]
     assert settings(rendered, "OpenFile") == ["/dev/net/tun:card"]
 
 

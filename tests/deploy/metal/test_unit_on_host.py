@@ -68,7 +68,8 @@ class Placed:
     def start(self, slot: layout.Slot = SLOT, mode: str = "honest", **changes: Any) -> dict[str, Any]:
         """Start a machine and return what it sees."""
         self.put(slot, mode, **changes)
-        self.host.run(["systemctl", "start", slot.unit])
+        done = self.host.run(["systemctl", "start", slot.unit], check=False)
+        assert done.returncode == 0, self.host.journal()[-3000:]
         return self.seen(slot)
 
     def seen(self, slot: layout.Slot = SLOT) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.pyinfra_process import Job, Operation, run
 from pluto_deploy.progress import Silent
 from pluto_measure.errors import SourceError

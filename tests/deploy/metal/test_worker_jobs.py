@@ -126,7 +126,7 @@ def test_host_keys_are_always_checked() -> None:
     script = (
         "from pluto_deploy.metal import worker, worker_jobs\nimport json\n"
         "from pluto_deploy.metal.pyinfra_process import _login\n"
-        "from pluto_deploy.metal.connection import Login\n"
+        "from pluto_deploy.metal.login import Login\n"
         "print(json.dumps(worker_jobs.connection_data(_login(Login('h')))), flush=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -41,7 +41,7 @@ from simulators.verifier_files import bundle
 
 PPID = f"ppid:{Machine.ppid.hex()}"
 JUDGING = ("plan", "apply", "verify", "watch", "rollback", "render")
-WITHOUT_STORE = ("render",)
+WITHOUT_STORE = ("destroy", "logs", "render", "status", "verify", "watch")
 POLL = 0.02  # seconds between two requests of a client
 
 

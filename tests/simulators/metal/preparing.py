@@ -44,10 +44,10 @@ def rules(host: Host, name: str, *elements: str) -> None:
     host.run(["systemctl", "reload", "pluto-traffic"])
 
 
-def outside(address: str, port: int) -> str:
+def outside(address: str, port: int, *, seconds: float = 2) -> str:
     """What the tester gets at an address of the host's: words, "silence", or the name of the error."""
     try:
-        with socket.create_connection((address, port), timeout=2) as client:
+        with socket.create_connection((address, port), timeout=seconds) as client:
             return client.recv(100).decode()
     except TimeoutError:
         return "silence"

@@ -67,6 +67,8 @@ def verdict(host: str, findings: Sequence[HostFinding]) -> str:
     if mended:
         by_prepare = sum(one.fixed_by == "prepare" for one in mended)
         rest = len(mended) - by_prepare
+        if not by_prepare:
+            return f"{host}: not ready yet: {counted(rest, 'finding')} for a person, none for 'host prepare'"
         after = f"; {counted(rest, 'finding')} for a person after it" if rest else ""
         return f"{host}: not ready yet: 'host prepare' mends {counted(by_prepare, 'finding')}{after}"
     warnings = sum(one.verdict == "warning" for one in findings)

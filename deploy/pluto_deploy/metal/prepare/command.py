@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pluto_deploy.metal import copying, layout, profiles, pyinfra_process
 from pluto_deploy.metal.check import collect, findings, report
-from pluto_deploy.metal.connection import Connection, Login, opened
+from pluto_deploy.metal.connection import Connection, opened
+from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare import options, sight
 from pluto_deploy.metal.prepare.options import ArchiveFile, LocalPccs, Network, Options, RemotePccs
 from pluto_deploy.metal.prepare.preparation import Preparation
@@ -143,14 +145,21 @@ def run_install(arguments: argparse.Namespace) -> Result:
     text = hetzner_install.render(hetzner_install.Installation(arguments.image, arguments.hostname, drives, level))
     if arguments.out is None:
         return Result({"configuration": text}, text)
-    unfinished = arguments.out.with_name(f".{arguments.out.name}.new")
-    try:
-        unfinished.write_text(text)
-        unfinished.replace(arguments.out)
-    except OSError as error:
-        raise UsageError(f"cannot write {arguments.out}: {error.strerror}") from error
+    _write_new(arguments.out, text)
     said = f"{arguments.out}: copy it to the rescue system and run 'installimage -a -c FILE' there\n"
     return Result({"configuration": text, "out": str(arguments.out)}, said)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file, whole. UsageError where it is there already and says something else."""
+    unfinished = path.with_name(f".{path.name}.new")
+    try:
+        if os.path.lexists(path) and (not path.is_file() or path.read_bytes() != text.encode()):
+            raise UsageError(f"{path} is there already and holds something else")
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _decided(connection: Connection, asked: Options, tools: str | None, progress: Progress) -> Preparation:

@@ -12,7 +12,7 @@ import jinja2
 from pluto_deploy.metal import layout
 from pluto_deploy.metal.prepare import places
 from pluto_deploy.metal.prepare.options import Archive, LocalPccs, Options, RemotePccs
-from pluto_deploy.metal.prepare.preparation import Device, Placed, placed
+from pluto_deploy.metal.prepare.preparation import Device, Folder, Placed, placed
 
 _NETWORKD: Final = PurePosixPath("/etc/systemd/network")
 _KEYRINGS: Final = PurePosixPath("/etc/apt/keyrings")
@@ -107,6 +107,9 @@ def firewall(options: Options, uplink: str | None) -> tuple[Placed, ...]:
         bridge=layout.BRIDGE,
         uplink=uplink,
         ipv6=options.ipv6,
+        table=layout.TABLE,
+        rules=places.RULES,
+        marks=places.MARKS,
         traffic_service=places.TRAFFIC_SERVICE,
     )
     return (*found, placed(layout.UNITS / places.FORWARDING_SERVICE, forwarding))
@@ -122,6 +125,8 @@ def rules(*, routed: bool, resolvers: Sequence[str] = ()) -> str:
         network6=places.NETWORK6,
         entry=places.RULES,
         traffic=layout.TRAFFIC,
+        marks=places.MARKS,
+        forwarding=places.FORWARDING_SERVICE,
         inside=places.INSIDE,
         inside6=places.INSIDE6,
         resolvers=resolvers,
@@ -131,7 +136,7 @@ def rules(*, routed: bool, resolvers: Sequence[str] = ()) -> str:
     )
 
 
-def modules(devices: Sequence[Device], folders: Sequence[PurePosixPath]) -> tuple[Placed, ...]:
+def modules(devices: Sequence[Device], folders: Sequence[Folder]) -> tuple[Placed, ...]:
     """What there is from every boot on: modules, who may open devices, folders below /run."""
     names = sorted({device.module for device in devices if device.module})
     return (

@@ -13,6 +13,7 @@ RULES: Final = PurePosixPath("/etc/pluto/nftables.nft")  # all rules: includes t
 BASE_RULES: Final = PurePosixPath("/etc/pluto/base.nft")
 TRAFFIC_SERVICE: Final = "pluto-traffic.service"  # loads the rules; reload is atomic
 FORWARDING_SERVICE: Final = "pluto-forwarding.service"  # only once the rules are there
+MARKS: Final = PurePosixPath("/run/pluto-forwarding")  # rules on what is forwarded since that service runs
 TAP_PREFIX: Final = "pt"
 # Fixed rather than drawn by lot (RFC 4193): it never leaves the host, and machines' addresses must be known before.
 NETWORK6: Final = ipaddress.IPv6Network("fd00:88::/64")

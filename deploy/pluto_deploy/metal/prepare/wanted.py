@@ -28,6 +28,7 @@ BASE_PACKAGES: Final = ("iproute2", "kmod", "nftables", "python3", "util-linux")
 _UFW_CHAINS: Final = ("ip filter FORWARD", "ip6 filter FORWARD")
 _ETC: Final = PurePosixPath("/etc/pluto")
 _STATE: Final = layout.IMAGES.parent
+_PASSING: Final = (Folder(str(layout.RUNTIME)), Folder(str(layout.LOCKS), mode=0o700))  # made anew at every boot
 
 
 def wanted(options: Options, sight: Sight, *, tools: str | None = None) -> Preparation:
@@ -57,7 +58,7 @@ def wanted(options: Options, sight: Sight, *, tools: str | None = None) -> Prepa
         groups=(layout.KVM_GROUP, layout.QUOTE_GROUP, *((places.PROVISION_GROUP,) if tdx else ())),
         users={layout.USER: (layout.KVM_GROUP, layout.QUOTE_GROUP)},
         folders=_folders(options),
-        modules=files.modules(devices, (layout.RUNTIME, layout.LOCKS)),
+        modules=files.modules(devices, _PASSING),
         devices=devices,
         quotes=files.quotes(options.pccs) if options.pccs else (),
         pccs=files.local_pccs(options.pccs) if isinstance(options.pccs, LocalPccs) else (),
@@ -124,7 +125,7 @@ def _folders(options: Options) -> tuple[Folder, ...]:
     paths = [_ETC, layout.TOOLS.parent, layout.TOOLS, _STATE, layout.IMAGES, layout.LEASES, layout.DOMAINS]
     if options.network.mode == "routed":
         paths += [layout.TRAFFIC, PurePosixPath("/etc/systemd/network") / f"{layout.NETWORK_FILE}.d"]
-    return tuple(Folder(str(path)) for path in (*paths, layout.RUNTIME, layout.LOCKS))
+    return (*(Folder(str(path)) for path in paths), *_PASSING)
 
 
 def _ufw(options: Options, sight: Sight) -> tuple[str, ...]:

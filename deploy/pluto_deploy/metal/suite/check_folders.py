@@ -6,7 +6,7 @@ import pytest
 from testinfra.host import Host
 
 from pluto_deploy.metal import layout
-from pluto_deploy.metal.suite.promises import found, lines, only_routed, roots_alone
+from pluto_deploy.metal.suite.promises import found, lines, only_routed, owned, roots_alone
 
 STATE = [str(path) for path in (layout.TOOLS, layout.IMAGES, layout.DOMAINS, layout.LEASES)]
 ALL = [*STATE, str(layout.RUNTIME), str(layout.LOCKS), str(layout.PREPARED.parent)]
@@ -18,6 +18,12 @@ def test_folder(host: Host, path: str) -> None:
     """A folder is there, root's, and nobody else's to write."""
     assert host.file(path).is_directory, f"{path} is not there"
     roots_alone(host, path)
+
+
+def test_locks(host: Host) -> None:
+    """The folder of locks is root's alone, so that nobody else holds up a change."""
+    mode = owned(host, str(layout.LOCKS))
+    assert mode == "0700 root:root", f"{layout.LOCKS} is {mode}"
 
 
 def test_traffic(host: Host) -> None:

@@ -37,6 +37,14 @@ def test_bridge(host: Host) -> None:
         assert wanted in given, f"{layout.BRIDGE} has {', '.join(sorted(given)) or 'no address'}, not {wanted}"
 
 
+def test_senders(host: Host) -> None:
+    """The bridge learns where a machine is from nothing that passes its rules by."""
+    only_routed(host)
+    text = "".join(lines(host, "ip", "-json", "-details", "link", "show", "dev", layout.BRIDGE))
+    learns = json.loads(text)[0]["linkinfo"]["info_data"].get("no_linklocal_learn") != 1
+    assert not learns, f"{layout.BRIDGE} learns from frames to reserved addresses"
+
+
 def test_forwarding(host: Host) -> None:
     """Packets are forwarded to and from the bridge; by IPv6 only where that was asked for."""
     only_routed(host)
@@ -50,9 +58,11 @@ def test_nothing_passes_unasked(host: Host) -> None:
     only_routed(host)
     rules = json.loads("".join(lines(host, "nft", "--json", "list", "table", "inet", layout.TABLE)))["nftables"]
     ends = {one["rule"]["chain"]: list(one["rule"]["expr"][-1]) for one in rules if "rule" in one}
-    for chain in ("from_slots", "to_slots", "to_host"):
+    for chain in ("from_slots", "to_slots", "to_host", "no_others"):
         assert ends.get(chain) in (["drop"], ["reject"]), f"chain {chain} lets pass what no rule names"
-    jumps = {one["rule"]["chain"]: json.dumps(one["rule"]["expr"]) for one in rules if "rule" in one}
+    jumps: dict[str, str] = {}
+    for one in (one["rule"] for one in rules if "rule" in one):
+        jumps[one["chain"]] = jumps.get(one["chain"], "") + json.dumps(one["expr"])
     for chain, into in (("forward", "to_slots"), ("input", "to_host")):
         assert into in jumps.get(chain, ""), f"chain {chain} does not lead to {into}"
 

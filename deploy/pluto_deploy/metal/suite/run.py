@@ -11,10 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from pluto_deploy.metal import layout
 from pluto_deploy.metal.connection import Connection
 from pluto_deploy.metal.suite import sshconfig
 from pluto_deploy.metal.suite.outcome import Outcome
-from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.errors import RefusedError, SourceError, UsageError
 
 _SECONDS: Final = 600.0
 _NEEDED: Final = ("pytest", "testinfra")
@@ -23,10 +24,16 @@ SETTINGS: Final = "[pytest]\npython_files = check_*.py\n"
 
 
 def run(connection: Connection) -> Outcome:
-    """Run every check. SourceError if the host is lost on the way, UsageError without pytest or testinfra."""
+    """Run every check. RefusedError where nothing was prepared, SourceError if the host is lost on the way.
+
+    UsageError without pytest or testinfra.
+    """
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
             raise UsageError(f"the tests need {name}", hint="pip install 'pluto-tee[deploy]'")
+    if connection.run(["test", "-e", str(layout.PREPARED)]).code == 1:
+        hint = f"run 'pluto-deploy host prepare {connection.login}'"
+        raise RefusedError(f"{connection.login} was not prepared, so there is nothing to test", hint=hint)
     with resources.as_file(resources.files("pluto_deploy.metal.suite")) as suite:
         outcome = run_files(suite, connection)
     if not outcome.passed:

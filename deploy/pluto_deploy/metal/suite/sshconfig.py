@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pluto_deploy.metal.connection import Login
+from pluto_deploy.metal.login import Login
 from pluto_measure.errors import UsageError
 
 ALIAS: Final = "target"
