@@ -162,7 +162,8 @@ def test_what_a_host_says_is_bounded(connection: Connection) -> None:
     with pytest.raises(SourceError, match="cat says more than 16384 KiB"):
         connection.run(["cat", "/dev/zero"])
     loud = connection.run(["sh", "-c", "head -c 3000000 /dev/zero >&2; echo out"])
-    assert (loud.output, len(loud.errors)) == (b"out\n", 1 << 20)
+    assert loud.output == b"out\n"
+    assert (1 << 20) - 1000 < len(loud.errors) <= 1 << 20  # less where sshd complains of a user without a home
     with pytest.raises(SourceError, match="cat says more than 16384 KiB"):  # while it is given something
         connection.send(["cat"], (bytes(1 << 20) for _ in range(20)))
 
