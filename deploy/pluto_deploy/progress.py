@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from pluto_measure.command import printable
+from pluto_measure.wording import printable
 
 
 class Progress(Protocol):

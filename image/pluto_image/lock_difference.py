@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pluto_image.lockfile import Lock, Package, script_changes
-from pluto_measure.command import counted
+from pluto_measure.wording import counted
 
 # (package, script) → text of the script.
 Scripts = Mapping[tuple[str, str], bytes]

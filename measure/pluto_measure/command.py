@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 from pluto_measure.errors import PlutoError, SourceError, UsageError
 from pluto_measure.formats.strict_json import pretty
+from pluto_measure.wording import printable
 
 # What whoever carries steps out notes on any error that passes through: where it was, and what serves now.
 _NOTED: Final = ("step", "serving", "cleanup")
@@ -52,16 +53,6 @@ class _Parser(argparse.ArgumentParser):
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser whose mistakes are UsageErrors, so that they follow the same rules as all errors."""
     return _Parser(prog=prog, description=description)
-
-
-def counted(number: int, noun: str) -> str:
-    """ "1 file", "2 files": a number with a noun whose plural is regular."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def printable(text: str) -> str:
-    """Words that others may have had a hand in, such as a host's, without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
 def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from pluto_measure.cli import main
-from pluto_measure.command import Command, Result, counted, parser, run, write
+from pluto_measure.command import Command, Result, parser, run, write
+from pluto_measure.wording import counted
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from pluto_deploy.local.state import LIVE, Record
 from pluto_deploy.local.target import LocalTarget
 from pluto_deploy.progress import Progress, Silent, on_stderr
 from pluto_image import inputs
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.platform_file import parse_size
+from pluto_measure.wording import counted
 from pluto_notary.config import encode_payload
 
 if TYPE_CHECKING:

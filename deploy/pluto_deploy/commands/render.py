@@ -12,8 +12,9 @@ from pluto_deploy import session
 from pluto_deploy.deployment import BareMetal
 from pluto_deploy.engine.wish import Wish, rules, wish
 from pluto_deploy.progress import on_stderr
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.wording import counted
 from pluto_notary.config import encode_config_disk
 
 DESCRIPTION: Final = """Print the files that 'apply' would put on the target, and the reference values that its machine

@@ -11,7 +11,7 @@ from pluto_deploy.engine.scene import Machine, Scene
 from pluto_deploy.engine.standing import Standing
 from pluto_deploy.engine.wish import Wish
 from pluto_deploy.local.console import Malformed, Said
-from pluto_measure.command import counted
+from pluto_measure.wording import counted
 from pluto_notary.events import Event
 
 if TYPE_CHECKING:

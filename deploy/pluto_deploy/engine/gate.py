@@ -14,10 +14,10 @@ from pluto_deploy.engine.evidence import Seen, fetch
 from pluto_deploy.engine.target import Address
 from pluto_deploy.engine.wish import Expected
 from pluto_measure.appraise import NOTHING, Appraisal, TdxInputs, parse_evidence, quote_of, verify_evidence
-from pluto_measure.command import counted
 from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
 from pluto_measure.errors import RefusedError, SourceError, VerificationError
 from pluto_measure.findings import Finding
+from pluto_measure.wording import counted
 
 REQUEST_SECONDS: Final = 60.0  # one request: a TPM signs slowly under emulation
 _NONCE: Final = 32  # bytes

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pluto_image import inputs, progress
 from pluto_image.errors import UnavailableError
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import VerificationError
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pluto_image import inputs, progress
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
+from pluto_measure.wording import counted
 
 _DESCRIPTION = """
 Bring every file that DIR/lock.json names into the store: from the bundle, a project store, the snapshot archive or

@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_image.artifact import Dist

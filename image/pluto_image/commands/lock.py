@@ -14,8 +14,9 @@ from pluto_image import definition as definitions
 from pluto_image import inputs, progress
 from pluto_image.errors import UnavailableError
 from pluto_image.lockfile import Lock, Package
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.wording import counted
 
 _LOCAL: Final = "https://pluto-tee.org/builder/local"
 _DESCRIPTION = """

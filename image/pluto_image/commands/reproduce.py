@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pluto_image import inputs
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

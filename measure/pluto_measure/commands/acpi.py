@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_measure.harvest.entry import Entry

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError, VerificationError
 from pluto_measure.evidence import parse_time
 from pluto_measure.formats.strict_json import unhex
+from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_measure.collateral.client import Client

@@ -7,7 +7,7 @@ from typing import Final
 
 from pluto_deploy.metal.check.finding import HostFinding
 from pluto_deploy.metal.check.findings import blocking, readiness
-from pluto_measure.command import counted
+from pluto_measure.wording import counted
 
 TITLES: Final = {
     "processor": "Processor",

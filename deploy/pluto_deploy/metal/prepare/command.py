@@ -22,8 +22,9 @@ from pluto_deploy.progress import Progress, on_stderr
 from pluto_image import inputs
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
-from pluto_measure.command import Result, counted
+from pluto_measure.command import Result
 from pluto_measure.errors import RefusedError, SourceError, UsageError
+from pluto_measure.wording import counted
 
 PREPARE: Final = """Make a machine a host of trust domains: packages for quotes, kernel, users, network, traffic rules,
 our own QEMU. May be called again at any time: it does what is left to be done. Refuses (exit code 5) a machine that

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal, Self, get_args
 
-from pluto_measure.command import counted
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads
+from pluto_measure.wording import counted
 
 Word = Literal["passed", "failed", "error", "skipped"]
 _WHAT: Final = "the suite's results"
