@@ -1,5 +1,5 @@
 # Every target does its own set-up: Python 3.11+, make, git and CA certificates are all that a machine needs.
-#   make run     build the image, boot it, attest it, leave it answering      make stop    end it
+#   make run     build the image, boot it, attest it, leave it answering, prove   make stop    end it
 #   make test    the tests (at most 20 minutes on 2 cores, 8 boots)           make quick   the fast ones
 #   make check   format, lint, types, import contracts, documents             make bench   figures beside peers'
 
@@ -8,20 +8,34 @@ BIN := .venv/bin
 DEFINITION := image/notary
 DIST := build/dist
 PORT ?= 8443
+PROVE_PORT ?= 8445
+JUDGES := --reference build/debug-reference.json --policy docs/examples/debug-policy.toml
 # A release is built from a clean tree only; a changed one gives the debug flavour, which says so of itself.
 FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requirements \
 	pyproject.toml Makefile README.md LICENSE 2>/dev/null | grep -q .; \
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop test test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
+.PHONY: run stop prove test test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
 	@$(BIN)/pluto-deploy local $(DIST) --port $(PORT)
+	@$(MAKE) --no-print-directory prove
 
 stop: .venv/.run
 	@$(BIN)/pluto-deploy local $(DIST) --stop
+
+# A proof of what a site of this computer says, by a debug image: only that one asks such sites. Its machine is ended.
+prove: .venv/.run
+	@$(BIN)/pluto-image build $(DEFINITION) --out build/debug --flavour debug --relock build/relock
+	@$(BIN)/pluto-measure predict build/debug --platform qemu-vtpm --measurements build/debug-reference.json >/dev/null
+	@$(BIN)/pluto-deploy local build/debug --state build/debug-state --port $(PROVE_PORT)
+	@$(BIN)/python docs/examples/site.py --certificate $(DEFINITION)/debug/site.crt --key $(DEFINITION)/debug/site.key \
+		-- $(BIN)/pluto-notary prove --notary https://127.0.0.1:$(PROVE_PORT) --out build/proof.json \
+		--manifest docs/examples/site-manifest.json $(JUDGES)
+	@$(BIN)/pluto-notary verify-proof build/proof.json --manifest docs/examples/site-manifest.json $(JUDGES)
+	@$(BIN)/pluto-deploy local build/debug --state build/debug-state --stop
 
 build: .venv/.run
 	@$(BIN)/pluto-image build $(DEFINITION) --out $(DIST) --flavour $(FLAVOUR) --relock build/relock

@@ -60,7 +60,7 @@ def _linux(machine: str) -> Platform:
 PLATFORMS = {
     "linux-aarch64": _linux("aarch64"),
     "linux-x86_64": _linux("x86_64"),
-    "macos-arm64": Platform(("macosx_11_0_arm64",), "posix", "darwin", "Darwin", "arm64"),
+    "macos-arm64": Platform(("macosx_13_0_arm64",), "posix", "darwin", "Darwin", "arm64"),
     "windows-x86_64": Platform(("win_amd64",), "nt", "win32", "Windows", "AMD64"),
 }
 

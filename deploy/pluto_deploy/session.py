@@ -33,7 +33,6 @@ from pluto_deploy.engine.wish import (
     wish,
 )
 from pluto_deploy.local.target import LocalTarget
-from pluto_deploy.progress import Progress
 from pluto_image import inputs, mirrors
 from pluto_image.fetch import Sources, Step
 from pluto_image.lockfile import Lock
@@ -41,6 +40,7 @@ from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.commands import files
 from pluto_measure.digests import Digests
 from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.progress import Progress
 from pluto_measure.publish.folder import ReleaseMemory
 from pluto_measure.publish.judge import Files
 from pluto_measure.publish.memory import Memory

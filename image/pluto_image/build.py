@@ -132,9 +132,13 @@ def check_inputs(definition: Definition, lock: Lock, source: SourceTree, flavour
 
 
 def image_sources(recipe: model.Recipe, source: SourceTree) -> dict[str, bytes]:
-    """The files of the source tree that reach the image, by the path they have there."""
-    rootfs = f"{source.definition}/{recipe.files.rootfs}"
-    return {entry.path: entry.data for entry in root.source_entries(recipe.files, source.files, rootfs)}
+    """The files of the source tree that reach an image, by the path they have there.
+
+    Those of every flavour, so that both flavours have one build id. FormatError if two have one path.
+    """
+    entries = root.Root()
+    entries.add(root.source_entries(recipe.files, source.files, f"{source.definition}/{recipe.files.rootfs}"))
+    return {path: entries[path].data for path in entries.paths()}
 
 
 def assemble(
@@ -158,7 +162,7 @@ def assemble(
     if recipe.files.certificates is not None:
         found = [entry for item in taken.values() for entry in item.certificates]
         tree.add([root.certificate_bundle(recipe.files.certificates, found)])
-    tree.add(root.source_entries(recipe.files, source.files, f"{source.definition}/{recipe.files.rootfs}"))
+    tree.add(root.source_entries(recipe.files, source.files, f"{source.definition}/{recipe.files.rootfs}", flavour))
     for wheel in lock.wheels:
         tree.add(wheels.take(recipe.files.wheels, wheel.name, _stored(wheel, store)))
     if recipe.files.byte_code is not None:

@@ -1,7 +1,7 @@
 """What evidence is bound to, and what a quote is made of: the part of evidence that whoever makes it needs. Pure.
 
-The evidence helper starts with this alone; claims and envelope are in `pluto_measure.evidence`, which gives these names
-to everybody else.
+The evidence helper starts with this and `pluto_measure.claims`; the envelope is in `pluto_measure.evidence`, which
+gives these names to everybody else.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ BANKS: Final = ("sha256", "sha384")  # the banks that a quote covers, in the ord
 REGISTERS: Final = tuple(f"pcr{index}" for index in range(24))
 NONCE_BYTES: Final = range(1, 65)
 
-# What evidence is for, and the fields that its binding hashes, in order.
+# What evidence is for, and the fields that its binding hashes, in order. `session-signature` is no evidence: a channel
+# key signs it for one session, and the same rule keeps it apart from all else.
 PURPOSES: Final[dict[str, tuple[str, ...]]] = {
     "channel": ("channelKey", "configDigest", "epoch", "outerKeyDigest"),
     "session": ("ekm", "nonce", "channelKey", "configDigest"),
+    "session-signature": ("ekm", "nonce", "sessionId", "manifestDigest"),
     "key": ("statementKey", "configDigest"),
     "node": ("nonce", "configDigest", "outerKeyDigest"),
     "cluster": ("ekm", "clientNonce", "serverNonce", "clientRole", "serverRole", "configDigest"),

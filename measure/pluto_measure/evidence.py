@@ -1,7 +1,7 @@
-"""Evidence as it travels: the claims and the envelope. Pure; nothing here is verified yet.
+"""Evidence as it travels: the envelope. Pure; nothing here is verified yet.
 
-The trust domain builds an envelope, the verifier parses it. Formats: docs/formats/evidence.md. The server's import
-closure contains this module, so it stands on the standard library alone. `pluto_measure.binding` has the binding rule.
+The trust domain builds an envelope, the verifier parses it. Formats: docs/formats/evidence.md. The server imports this,
+so it stands on the standard library. Names of `pluto_measure.binding` and `pluto_measure.claims` are found here too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pluto_measure.binding import (
     parse_nonce,
     tpm_extra_data,
 )
+from pluto_measure.claims import AnyClaims, ChannelClaims, Claims, KeyClaims, SessionClaims, parse_claims
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
@@ -37,10 +38,17 @@ __all__ = [
     "REGISTERS",
     "TAG",
     "VERSION",
+    "AnyClaims",
+    "AnyEvidence",
+    "AzureEvidence",
+    "ChannelClaims",
     "Claims",
     "Envelope",
+    "KeyClaims",
     "Registers",
+    "SessionClaims",
     "TdxEvidence",
+    "TokenEvidence",
     "TpmEvidence",
     "TpmQuote",
     "binding",
@@ -52,46 +60,9 @@ __all__ = [
 
 Registers = Mapping[str, Mapping[str, bytes]]  # bank ("sha256") to register ("pcr4") to value
 ENVELOPE_LIMIT: Final = 4 * 1024 * 1024  # bytes of JSON; a genuine one is about 100 KiB
+AZURE_BANKS: Final = ("sha256",)  # the bank that an Azure machine's TPM is quoted over
 _MOST_MEMBERS: Final = 4096  # a genuine one has less than a hundred
-
-
-@record
-class Claims:
-    """What the machine says of itself for the purpose `node`. All but `build_id` enter the binding."""
-
-    purpose: str
-    nonce: bytes  # the caller's, 1 to 64 bytes
-    config_digest: bytes  # SHA-256 of the run-time configuration's payload
-    outer_key_digest: bytes  # SHA-256 of the SubjectPublicKeyInfo (DER) of the key that ends TLS
-    build_id: bytes  # 32 bytes; repeated for people: the registers prove it
-
-    def binding(self) -> bytes:
-        """B over these claims, 64 bytes."""
-        return binding(self.purpose, (self.nonce, self.config_digest, self.outer_key_digest))
-
-    @classmethod
-    def parse(cls, fields: Fields) -> Self:
-        """From the envelope's member `claims`. FormatError."""
-        if (purpose := fields.take("purpose", str)) != "node":
-            raise FormatError("claims", f"purpose {purpose!r} is not carried by an envelope of version {VERSION}")
-        claims = cls(
-            purpose=purpose,
-            nonce=parse_nonce(fields.take("nonce", str)),
-            config_digest=fields.hex("configDigest", 32),
-            outer_key_digest=fields.hex("outerKeyDigest", 32),
-            build_id=fields.hex("buildId", 32),
-        )
-        fields.end()
-        return claims
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "purpose": self.purpose,
-            "nonce": self.nonce.hex(),
-            "configDigest": self.config_digest.hex(),
-            "outerKeyDigest": self.outer_key_digest.hex(),
-            "buildId": self.build_id.hex(),
-        }
+_TOKEN_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 @record
@@ -105,24 +76,17 @@ class TpmEvidence:
 
     @classmethod
     def parse(cls, evidence: Fields, logs: Fields) -> Self:
-        certificates = evidence.take("akCertificates", list)
-        if len(certificates) > 8:
-            raise FormatError("evidence", f"{len(certificates)} certificates are more than 8")
         return cls(
-            quote=_quote(evidence.sub("tpmQuote")),
+            quote=_quote(evidence.sub("tpmQuote"), BANKS),
             ak_public=_unbase64(evidence.take("akPublic", str), "akPublic"),
-            ak_certificates=tuple(_unbase64(item, "akCertificates[]") for item in certificates),
+            ak_certificates=_certificates(evidence),
             log=_unbase64(logs.take("tpm", str), "logs.tpm"),
         )
 
     def to_json(self) -> tuple[dict[str, object], dict[str, object]]:
         """The members `evidence` and `logs`."""
-        registers = {
-            bank: {name: value.hex() for name, value in values.items()} for bank, values in self.quote.registers.items()
-        }
-        quote = {"attest": _base64(self.quote.attest), "signature": _base64(self.quote.signature)}
         evidence: dict[str, object] = {
-            "tpmQuote": {**quote, "registers": registers},
+            "tpmQuote": _quote_json(self.quote),
             "akPublic": _base64(self.ak_public),
             "akCertificates": [_base64(item) for item in self.ak_certificates],
         }
@@ -149,19 +113,71 @@ class TdxEvidence:
 
 
 @record
+class AzureEvidence:
+    """Evidence of type `azure`: the paravisor's report, Intel's quote over it, and a quote of the paravisor's TPM."""
+
+    hcl_report: bytes  # as the TPM's NV index 0x01400001 holds it
+    td_quote: bytes
+    quote: TpmQuote  # of the bank sha256 alone
+    ak_certificates: tuple[bytes, ...]  # DER
+    log: bytes  # the TPM's
+
+    @classmethod
+    def parse(cls, evidence: Fields, logs: Fields) -> Self:
+        return cls(
+            hcl_report=_unbase64(evidence.take("hclReport", str), "hclReport"),
+            td_quote=_unbase64(evidence.take("tdQuote", str), "tdQuote"),
+            quote=_quote(evidence.sub("tpmQuote"), AZURE_BANKS),
+            ak_certificates=_certificates(evidence),
+            log=_unbase64(logs.take("tpm", str), "logs.tpm"),
+        )
+
+    def to_json(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The members `evidence` and `logs`."""
+        evidence: dict[str, object] = {
+            "hclReport": _base64(self.hcl_report),
+            "tdQuote": _base64(self.td_quote),
+            "tpmQuote": _quote_json(self.quote),
+            "akCertificates": [_base64(item) for item in self.ak_certificates],
+        }
+        return evidence, {"tpm": _base64(self.log)}
+
+
+@record
+class TokenEvidence:
+    """Evidence of type `confidential-space`: Google's token, a JSON Web Token as the launcher gave it."""
+
+    token: str
+
+    @classmethod
+    def parse(cls, evidence: Fields, logs: Fields) -> Self:
+        token = evidence.take("token", str)
+        if not (token.count(".") == 2 and all(token.split(".")) and _TOKEN_LETTERS.issuperset(token)):
+            raise FormatError("evidence.token", "not a signed JSON Web Token")
+        return cls(token)
+
+    def to_json(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The members `evidence` and `logs`."""
+        return {"token": self.token}, {}
+
+
+AnyEvidence = TpmEvidence | TdxEvidence | AzureEvidence | TokenEvidence
+
+
+@record
 class Envelope:
     """One piece of evidence with all that is needed to judge it. Parsed, not verified."""
 
     platform: str
     epoch: int
     issued_at: datetime  # the machine's word; the nonce is what proves freshness
-    evidence: TpmEvidence | TdxEvidence
-    claims: Claims
+    evidence: AnyEvidence
+    claims: AnyClaims
 
     @property
     def type(self) -> str:
         """The kind of evidence, as policies name it."""
-        return "tpm" if isinstance(self.evidence, TpmEvidence) else "tdx"
+        return next(name for name, (kind, _) in _TYPES.items() if isinstance(self.evidence, kind))
 
     @classmethod
     def parse(cls, text: bytes | str) -> Self:
@@ -181,9 +197,11 @@ class Envelope:
             platform=_label(top.take("platform", str)),
             epoch=epoch,
             issued_at=parse_time(freshness.take("issuedAt", str), what="issuedAt"),
-            evidence=_TYPES[kind](evidence, logs),
-            claims=Claims.parse(top.sub("claims")),
+            evidence=_TYPES[kind][1](evidence, logs),
+            claims=parse_claims(top.sub("claims")),
         )
+        if isinstance(envelope.claims, ChannelClaims) and envelope.claims.epoch != epoch:
+            raise FormatError("evidence.freshness", f"epoch {epoch} is not that of the claims")
         for fields in (top, freshness, evidence, logs):
             fields.end()
         return envelope
@@ -204,9 +222,11 @@ class Envelope:
         return pretty(self.to_json())
 
 
-_TYPES: Final[Mapping[str, Callable[[Fields, Fields], TpmEvidence | TdxEvidence]]] = {
-    "tpm": TpmEvidence.parse,
-    "tdx": TdxEvidence.parse,
+_TYPES: Final[Mapping[str, tuple[type[AnyEvidence], Callable[[Fields, Fields], AnyEvidence]]]] = {
+    "tpm": (TpmEvidence, TpmEvidence.parse),
+    "tdx": (TdxEvidence, TdxEvidence.parse),
+    "azure": (AzureEvidence, AzureEvidence.parse),
+    "confidential-space": (TokenEvidence, TokenEvidence.parse),
 }
 
 
@@ -226,12 +246,26 @@ def format_time(value: datetime) -> str:
     return value.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-def _quote(fields: Fields) -> TpmQuote:
+def _certificates(evidence: Fields) -> tuple[bytes, ...]:
+    certificates = evidence.take("akCertificates", list)
+    if len(certificates) > 8:
+        raise FormatError("evidence", f"{len(certificates)} certificates are more than 8")
+    return tuple(_unbase64(item, "akCertificates[]") for item in certificates)
+
+
+def _quote_json(quote: TpmQuote) -> dict[str, object]:
+    registers = {
+        bank: {name: value.hex() for name, value in values.items()} for bank, values in quote.registers.items()
+    }
+    return {"attest": _base64(quote.attest), "signature": _base64(quote.signature), "registers": registers}
+
+
+def _quote(fields: Fields, wanted: tuple[str, ...]) -> TpmQuote:
     banks = fields.sub("registers")
     quote = TpmQuote(
         attest=_unbase64(fields.take("attest", str), "attest"),
         signature=_unbase64(fields.take("signature", str), "signature"),
-        registers={bank: _bank(banks.sub(bank), ALGORITHMS[bank][1]) for bank in BANKS},
+        registers={bank: _bank(banks.sub(bank), ALGORITHMS[bank][1]) for bank in wanted},
     )
     banks.end()
     fields.end()

@@ -22,8 +22,15 @@ if TYPE_CHECKING:
 
 LARGEST_LINE: Final = 200  # bytes
 COMPONENTS: Final = ("config", "evidence", "notary")
-PURPOSES: Final = ("node",)
-REFUSALS: Final = (*EVIDENCE_CODES, "http", "path", "method", "query", "rate", "tls", "time")
+PURPOSES: Final = ("node", "channel", "session", "key")
+_HTTP_CODES: Final = ("http", "path", "method", "query", "rate", "tls", "time")
+# Of channels, docs/protocol.md; those that HTTP has too stand above. A test compares them with the protocol's own list.
+_CHANNEL_CODES: Final = (
+    *("frame", "version", "order", "size", "json", "nonce", "manifest", "manifest-digest", "target", "fresh"),
+    *("evidence", "egress", "resolve", "connect", "certificate", "redirect", "violation", "clock", "unsupported"),
+    "internal",
+)
+REFUSALS: Final = tuple(dict.fromkeys((*EVIDENCE_CODES, *_HTTP_CODES, *_CHANNEL_CODES)))
 
 _DIGITS: Final = frozenset("0123456789")
 
@@ -54,12 +61,14 @@ SCHEMA: Final[Mapping[str, Mapping[str, Rule]]] = {
     "config-refused": {"reason": CONFIG_REASONS},
     "ready": {"port": is_number, "buildid": is_digest},
     "evidence": {"purpose": PURPOSES},
+    "proof": {},
     "refused": {"code": REFUSALS},
+    "time": {"state": ("known", "unknown")},
     "dropped": {"count": is_number},
     "stopping": {"component": COMPONENTS},
 }
 # What clients can cause at will, and so is limited in rate; `dropped` then says how many lines are missing.
-LIMITED: Final = frozenset({"evidence", "refused"})
+LIMITED: Final = frozenset({"evidence", "proof", "refused", "time"})
 
 # The kernel's own prefix of a console line: time, and on some kernels the caller.
 _KERNEL_PREFIX: Final = r"\[ *[0-9]{1,10}\.[0-9]{6}\](\[ *[TC][0-9]{1,10}\])? "

@@ -31,7 +31,7 @@ COMMANDS = {
         "trust",
         "verify",
     ],
-    "pluto_notary": ["serve"],
+    "pluto_notary": ["appraise", "manifest check", "prove", "serve", "verify-proof"],
     "pluto_deploy": [
         *("plan", "apply", "verify", "watch", "status", "logs", "rollback", "destroy", "render", "local"),
         *("host check", "host prepare", "host install-config", "host test"),
@@ -70,7 +70,7 @@ def test_no_command_at_all_is_a_usage_error(package: str, capsys: pytest.Capture
 def test_no_command_is_missing_in_these_tests(package: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         importlib.import_module(f"{package}.cli").main(["--help"])
-    names = re.findall(r"^    (\w+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
+    names = re.findall(r"^    ([\w-]+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
     assert sorted(names) == sorted({command.partition(" ")[0] for command in COMMANDS[package]})
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pluto_measure.appraise import Appraisal, verify_evidence
+from pluto_measure.appraise import (
+    Appraisal,
+    ChannelExpected,
+    Expected,
+    KeyExpected,
+    SessionExpected,
+    verify_evidence,
+    verify_expected,
+)
 from pluto_measure.digests import Digests
 from pluto_measure.policy import Policy, TdxPolicy
 from pluto_measure.policy.strict import STRICT
@@ -20,6 +28,7 @@ from pluto_measure.publish.judge import NOT_AUTHENTIC, Judgement
 from pluto_measure.publish.memory import Memory
 from simulators import policies, releases, tpm_quotes, trust_domains
 from simulators.intel import NOW, SEPT_VE_DISABLE, world
+from simulators.notary import evidence
 from simulators.trust_domains import TrustDomain, appraised, bare, collateral_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +118,23 @@ def every_kind_of_run() -> list[Appraisal]:
         of_tpm(policies.POLICY),
         of_tpm(policies.POLICY, altered=True),
         of_tpm(None),
+        *of_purposes(),
+    ]
+
+
+def of_purposes() -> list[Appraisal]:
+    """Evidence of every purpose but `node`, as expected, and once for somebody else."""
+    machine, reference = tpm_quotes.Machine(), [tpm_quotes.reference_of()]
+    expected: dict[str, Expected] = {
+        "channel": ChannelExpected(evidence.CHANNEL_KEY, evidence.EPOCH, trust_domains.OUTER_KEY),
+        "session": SessionExpected(evidence.EKM, evidence.NONCE, evidence.CHANNEL_KEY),
+        "key": KeyExpected(evidence.STATEMENT_KEY),
+    }
+    claims = evidence.every_purpose(machine.build_id)
+    texts = {purpose: evidence.tpm_envelope(machine, claims[purpose]).to_text() for purpose in expected}
+    return [
+        *(verify_expected(texts[purpose], expected[purpose], reference, policies.POLICY, NOW) for purpose in expected),
+        verify_expected(texts["session"], expected["key"], reference, policies.POLICY, NOW),
     ]
 
 

@@ -13,8 +13,8 @@ from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.engine.journal import Journal
 from pluto_deploy.engine.plan import Plan, destroy, plan, rollback
 from pluto_deploy.engine.scene import Generation, Scene
-from pluto_deploy.progress import Silent
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, SourceError, VerificationError
+from pluto_measure.progress import Silent
 from simulators.pretend_target import (
     BIG,
     NEW,

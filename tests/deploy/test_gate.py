@@ -19,6 +19,7 @@ from pluto_deploy.engine.wish import Expected
 from pluto_deploy.local.machine import Machine as Shape
 from pluto_measure import cli
 from pluto_measure.appraise import Appraisal
+from pluto_measure.claims import Claims
 from pluto_measure.commands.quote_inputs import fetching
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, SourceError
@@ -92,7 +93,7 @@ def test_every_call_asks_with_a_nonce_of_its_own() -> None:
     machine = tpm_quotes.Machine()
     with notary(of_machine(machine)) as (port, machine.outer_key_digest):
         claims = [of()(Address("127.0.0.1", port)).claims for _ in range(3)]
-    asked = {one.nonce for one in claims if one is not None}
+    asked = {one.nonce for one in claims if isinstance(one, Claims)}
     assert {len(nonce) for nonce in asked} == {32}
     assert len(asked) == 3
 

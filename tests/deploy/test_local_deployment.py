@@ -282,7 +282,7 @@ def test_with_replace_the_old_machine_comes_back(world: World) -> None:
 def test_two_commands_at_once_do_not_get_in_each_others_way(world: World) -> None:
     assert world.run("apply")[0] == 0
     from pluto_deploy.local.target import LocalTarget
-    from pluto_deploy.progress import Silent
+    from pluto_measure.progress import Silent
 
     def no_tools(_: object) -> Any:
         raise AssertionError

@@ -43,7 +43,7 @@ def load(major: int) -> Stub:
 
 def assert_as_predicted(envelope: Envelope, dist: Dist, boot: str) -> None:
     """Type and digests of each event, and that the log leads to the quoted registers."""
-    log = eventlog.parse(envelope.evidence.log)
+    log = eventlog.parse(tpm_evidence(envelope).log)
     expected = predict(dist.launch, Machine(boot=boot).platform(Digests.of(dist.firmware.read_bytes())))
     registers = replay(log)
     for register in REGISTERS:
@@ -58,7 +58,7 @@ def assert_as_predicted(envelope: Envelope, dist: Dist, boot: str) -> None:
 
 def initrd_is_predicted(envelope: Envelope, dist: Dist) -> bool:
     """Whether the initrd that the kernel measured is the one without a boot secret."""
-    log = eventlog.parse(envelope.evidence.log)
+    log = eventlog.parse(tpm_evidence(envelope).log)
     (event,) = [event for event in log.events if log.register(event) == "pcr9" and b"Linux initrd" in event.data]
     assert dist.launch.handed_initrd is not None
     return all(event.digests[bank] == dist.launch.handed_initrd[bank] for bank in BANKS)
@@ -66,7 +66,7 @@ def initrd_is_predicted(envelope: Envelope, dist: Dist) -> bool:
 
 def smbios_events(envelope: Envelope) -> list[tuple[str, bytes]]:
     """What the stub says that it measured of SMBIOS: description and SHA-384 digest."""
-    log = eventlog.parse(envelope.evidence.log)
+    log = eventlog.parse(tpm_evidence(envelope).log)
     tags = [event for event in log.events if log.register(event) == "pcr1" and event.type == 6]
     # EFI_TCG2_TAGGED_EVENT: u32 tag, u32 size, text in UTF-16 with its NUL
     return [(event.data[8:].decode("utf-16-le").rstrip("\0"), event.digests["sha384"]) for event in tags]

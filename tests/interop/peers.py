@@ -27,6 +27,9 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "go-sigstore": ("go.mod", "go.sum", "main.go"),
     "go-actionlint": ("go.mod", "go.sum", "main.go"),
     "zizmor": ("requirements.txt",),
+    "channel": ("requirements.txt",),
+    "python-eth": ("requirements.txt",),
+    "openapi": ("requirements.txt",),
 }
 
 
@@ -130,6 +133,20 @@ def python(*words: str | Path | int) -> Any:
     environment = {**os.environ, "PYTHONPATH": str(BUILD / "python")}
     program = [sys.executable, "-B", HERE / "python/peer.py", *words]
     return json.loads(_run(program, environment=environment))
+
+
+def openapi(program: str, *words: str | Path | int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """schemathesis or openapi-spec-validator, which writes into `folder`; exit code 0 if it finds nothing."""
+    need("openapi")
+    mains = {
+        "schemathesis": "from schemathesis.cli import schemathesis; schemathesis()",
+        "openapi-spec-validator": "from openapi_spec_validator.__main__ import main; main()",
+    }
+    environment = {**os.environ, "PYTHONPATH": str(BUILD / "openapi")}
+    argv = [sys.executable, "-B", "-c", mains[program], *(str(word) for word in words)]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=2 * TIMEOUT, env=environment, cwd=folder, check=False
+    )
 
 
 def _run(

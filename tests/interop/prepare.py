@@ -1,6 +1,7 @@
 """Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
-    python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor]
+    python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor] [channel] [python-eth]
+                                    [openapi]
 
 Everything is pinned: go.sum, crates.lock, mosaik.sha256, requirements.txt with hashes. What comes out lies in
 build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine is left out
@@ -75,8 +76,24 @@ def zizmor() -> None:
     python("zizmor")
 
 
+def channel() -> None:
+    """The TLS, signatures and WebSocket of a stranger's client."""
+    python("channel")
+
+
+def ethereum() -> None:
+    """What wallets sign and contracts check, by Ethereum's own library."""
+    python("python-eth")
+
+
+def openapi() -> None:
+    """What asks a server for all that its document promises, and what reads such documents."""
+    python("openapi")
+
+
 PEERS: Mapping[str, Callable[[], None]] = {
     "go": go, "rust": rust, "python": python, "go-sigstore": sigstore, "go-actionlint": actionlint, "zizmor": zizmor,
+    "channel": channel, "python-eth": ethereum, "openapi": openapi,
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What the trust domain's programs do, end to end over loopback, with nothing that the image does not carry.
 
 `python3 selfcheck.py DIRECTORY` with pluto_notary and pluto_measure importable; DIRECTORY is an empty folder for
-sockets. Runs under the image's own pruned interpreter, so it needs no test runner and no HTTP library.
+sockets. Runs under the image's own pruned interpreter, so it needs no test runner and no HTTP library. A web site is a
+function here, and the time always the same.
 No network but loopback, no device, no root. Prints one line for each check; exit code 1 if one fails.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import socket
 import ssl
 import sys
@@ -20,15 +22,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pluto_measure.evidence import BANKS, REGISTERS, Envelope, TpmQuote, binding, tpm_extra_data
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from pluto_measure.claims import KeyClaims
+from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmQuote, binding, tpm_extra_data
+from pluto_measure.formats.strict_json import canonical
 from pluto_notary import __version__, config, events, fetch_config
 from pluto_notary.evidence import __main__ as helper_program
 from pluto_notary.evidence.client import HelperProvider
 from pluto_notary.evidence.helper import Helper, Sources
-from pluto_notary.evidence.provider import EvidenceProvider, InsecureProvider
+from pluto_notary.evidence.provider import Issue, Provider
+from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
+from pluto_notary.evidence.serving import serve as serve_helper
 from pluto_notary.limits import Limits, TokenBucket
+from pluto_notary.manifest import Manifest
+from pluto_notary.protocol.inner import InnerTls, client_context
+from pluto_notary.protocol.upgrade import Upgrading
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.run import Settings, serve
+from pluto_notary.server.world import World
+from pluto_notary.statement.proof import Proof
+from pluto_notary.web import Exchange, WebRequest, WebResponse
 
 BUILD_ID = bytes(range(32))
 EMPTY_DIGEST = hashlib.sha256(b"").digest()
@@ -36,12 +50,50 @@ LOG = b"the firmware's log" * 1000
 REGISTER_VALUES = {
     bank: {name: bytes([i]) * (32 if bank == "sha256" else 48) for i, name in enumerate(REGISTERS)} for bank in BANKS
 }
+PAGE = b'{"price": "12.50"}'
+MANIFEST = {
+    "manifestVersion": "2",
+    "request": {"method": "GET", "url": "https://shop.example/item", "headers": {}},
+    "response": {
+        "status": "200",
+        "headers": {"content-type": "application/json"},
+        "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
+    },
+}
+
+
+class TellingProvider:
+    """Says what it was asked for, and proves nothing."""
+
+    async def node(self, request: NodeRequest, issue: Issue) -> dict[str, object]:
+        return await self.evidence(request, issue)
+
+    async def evidence(self, request: EvidenceRequest, issue: Issue) -> dict[str, object]:
+        return {"type": "insecure", "claims": request.claims(EMPTY_DIGEST, issue.build_id).to_json()}
+
+
+class StillClock:
+    """It is always the same time."""
+
+    def interval(self, now: float) -> tuple[float, float]:
+        del now
+        return 1_800_000_000.0, 1_800_000_000.5
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def one_site(request: WebRequest, *, step: Callable[[str], None], **_: Any) -> Exchange:
+    """The only web site that there is."""
+    step("fetching")
+    response = WebResponse("HTTP/1.1", 200, "OK", (("content-type", "application/json"),), PAGE)
+    return Exchange(request, response, b"\x1e" * 32, "93.184.215.14", 1.0, 2.0)
 
 
 class RunningServer:
     """The server in a thread, on a free loopback port. As a context manager: started and stopped."""
 
-    def __init__(self, provider: EvidenceProvider, limits: Limits | None = None) -> None:
+    def __init__(self, provider: Provider, limits: Limits | None = None) -> None:
         self.lines: list[str] = []
         self.key_digest = b""
         self.port = 0
@@ -65,7 +117,10 @@ class RunningServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         writer = EventWriter(lambda line: self.lines.append(line.decode()), clock=time.monotonic)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            settings = Settings(listener, BUILD_ID, self._provider, writer, self._limits, self._note_ready)
+            world = World(one_site, StillClock())
+            settings = Settings(
+                listener, BUILD_ID, self._provider, lambda: world, writer, self._limits, self._note_ready
+            )
             await serve(settings, self._stop)
 
     def _note_ready(self, port: int, key_digest: bytes) -> None:
@@ -90,6 +145,49 @@ class RunningServer:
         return int(head.split(b" ")[1]), json.loads(body)
 
 
+class Session:
+    """A channel over a connection, as a client has it: frames out, frames in."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        asking = Upgrading(protocol="websocket", authority="localhost", random=os.urandom(16))
+        connection.sendall(asking.start())
+        while (granted := asking.feed(connection.recv(65536))) is None:
+            pass
+        self._stream, early = granted
+        self._tls, self._buffer = InnerTls(client_context(), server=False), b""
+        self._tls.feed(self._stream.feed(early) if early else b"")
+        self._flush()
+        while not self._tls.established:
+            self._more()
+        self.ekm = self._tls.ekm
+
+    def say(self, kind: int, body: object) -> None:
+        text = canonical(body)
+        self._tls.write(bytes([kind]) + len(text).to_bytes(4, "big") + text)
+        self._flush()
+
+    def hear(self) -> tuple[int, bytes]:
+        """Type and body of the next frame."""
+        while len(self._buffer) < 5 or len(self._buffer) < 5 + int.from_bytes(self._buffer[1:5], "big"):
+            self._more()
+        end = 5 + int.from_bytes(self._buffer[1:5], "big")
+        kind, body, self._buffer = self._buffer[0], self._buffer[5:end], self._buffer[end:]
+        return kind, body
+
+    def _more(self) -> None:
+        data = self._connection.recv(65536)
+        assert data, "the notary is still there"
+        self._tls.feed(self._stream.feed(data))
+        self._buffer += self._tls.read()
+        self._flush()
+
+    def _flush(self) -> None:
+        self._connection.sendall(self._stream.replies())
+        while data := self._tls.data_to_send():
+            self._connection.sendall(self._stream.send(data))
+
+
 class RunningHelper:
     """The evidence helper's socket loop in a thread, over sources that are given."""
 
@@ -100,7 +198,7 @@ class RunningHelper:
         self._listener.listen(4)
         bucket = TokenBucket(rate=1000, burst=1000, now=time.monotonic())
         helper = Helper(sources, bucket=bucket, clock=time.monotonic)
-        self._thread = threading.Thread(target=helper_program.serve, args=(self._listener, helper), daemon=True)
+        self._thread = threading.Thread(target=serve_helper, args=(self._listener, helper), daemon=True)
 
     def __enter__(self) -> RunningHelper:
         self._thread.start()
@@ -123,13 +221,13 @@ def fake_sources(quoted: list[bytes], config_digest: Callable[[], bytes]) -> Sou
 
 
 def check_health_tells_version_and_build(_: Path) -> None:
-    with RunningServer(InsecureProvider(EMPTY_DIGEST)) as server:
+    with RunningServer(TellingProvider()) as server:
         expected = {"status": "ok", "version": __version__, "buildId": BUILD_ID.hex()}
         assert server.get("/health") == (200, expected)
 
 
 def check_evidence_names_the_nonce_and_the_key_that_ends_tls(_: Path) -> None:
-    with RunningServer(InsecureProvider(EMPTY_DIGEST)) as server:
+    with RunningServer(TellingProvider()) as server:
         status, envelope = server.get("/v1/evidence?nonce=00ff")
         assert (status, envelope["type"]) == (200, "insecure")
         assert envelope["claims"]["nonce"] == "00ff"
@@ -137,7 +235,7 @@ def check_evidence_names_the_nonce_and_the_key_that_ends_tls(_: Path) -> None:
 
 
 def check_the_claimed_key_is_in_the_certificate_and_tls_is_1_3(_: Path) -> None:
-    with RunningServer(InsecureProvider(EMPTY_DIGEST)) as server, server.connect() as connection:
+    with RunningServer(TellingProvider()) as server, server.connect() as connection:
         certificate = connection.getpeercert(binary_form=True) or b""
         assert connection.version() == "TLSv1.3"
         start = certificate.index(bytes.fromhex("3059301306072a8648ce3d0201"))  # the SubjectPublicKeyInfo
@@ -145,7 +243,7 @@ def check_the_claimed_key_is_in_the_certificate_and_tls_is_1_3(_: Path) -> None:
 
 
 def check_what_is_not_served_is_an_error_and_not_the_end(_: Path) -> None:
-    with RunningServer(InsecureProvider(EMPTY_DIGEST)) as server:
+    with RunningServer(TellingProvider()) as server:
         for target, status in (("/", 404), ("/v1/evidence", 400), ("/v1/evidence?nonce=", 400), ("/health?a", 400)):
             assert server.get(target)[0] == status, target
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain:
@@ -155,12 +253,16 @@ def check_what_is_not_served_is_an_error_and_not_the_end(_: Path) -> None:
 
 
 def check_every_line_on_the_serial_line_follows_the_schema(_: Path) -> None:
-    with RunningServer(InsecureProvider(EMPTY_DIGEST)) as server:
+    with RunningServer(TellingProvider()) as server:
         server.get("/v1/evidence?nonce=00")
         server.get("/nothing")
-    names = [event.name for line in server.lines if (event := events.parse(line))]
-    assert names == ["ready", "evidence", "refused"]
-    assert len(names) == len(server.lines)
+    found = [event.to_line() for line in server.lines if (event := events.parse(line))]
+    assert len(found) == len(server.lines)
+    assert found[0].startswith("pluto: ready port=")
+    assert found[1:] == [
+        *(f"pluto: evidence purpose={purpose}" for purpose in ("channel", "key", "node")),
+        "pluto: refused code=path",
+    ]
 
 
 def check_evidence_from_the_helper_is_bound_to_typed_claims(directory: Path) -> None:
@@ -173,8 +275,54 @@ def check_evidence_from_the_helper_is_bound_to_typed_claims(directory: Path) -> 
         status, document = server.get("/v1/evidence?nonce=" + "ab" * 64)
     envelope = Envelope.parse(json.dumps(document))
     assert status == 200
-    assert (envelope.evidence.log, envelope.claims.build_id) == (LOG, BUILD_ID)
-    assert quoted == [tpm_extra_data(binding("node", (b"\xab" * 64, EMPTY_DIGEST, server.key_digest)))]
+    assert isinstance(envelope.claims, Claims)
+    assert (envelope.type, envelope.claims.build_id) == ("tpm", BUILD_ID)
+    assert tpm_extra_data(binding("node", (b"\xab" * 64, EMPTY_DIGEST, server.key_digest))) in quoted
+
+
+def check_a_channel_shows_evidence_and_gives_a_proof(directory: Path) -> None:
+    quoted: list[bytes] = []
+    nonce, digest = b"\1" * 32, Manifest.parse(canonical(MANIFEST)).digest()
+    with (
+        RunningHelper(directory, fake_sources(quoted, lambda: EMPTY_DIGEST)) as helper,
+        RunningServer(HelperProvider(helper.path, seconds=20)) as server,
+        server.connect() as connection,
+    ):
+        session = Session(connection)
+        session.say(1, {"version": 2, "nonce": nonce.hex(), "manifestDigest": digest.hex(), "fresh": False})
+        kind, body = session.hear()
+        assert kind == 2, body
+        shown = json.loads(body)
+        session_id, key = bytes.fromhex(shown["sessionId"]), bytes.fromhex(shown["channelKey"])
+        signed = binding("session-signature", (session.ekm, nonce, session_id, digest))
+        Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(shown["signature"]), signed)
+        claimed = binding("channel", (key, EMPTY_DIGEST, shown["epoch"].to_bytes(8, "big"), server.key_digest))
+        assert tpm_extra_data(claimed) in quoted
+        session.say(3, order(nonce))
+        heard = [session.hear() for _ in range(4)]
+        assert [kind for kind, _ in heard] == [4, 4, 4, 5], heard
+    proof = Proof.parse(heard[-1][1])
+    assert proof.key_evidence is not None
+    assert proof.signed_by() == proof.key_evidence.claims.statement_key
+    assert tpm_extra_data(KeyClaims(proof.signed_by(), EMPTY_DIGEST, BUILD_ID).binding()) in quoted
+    assert [(one.id, one.text) for one in proof.openings] == [("price", '"12.50"')]
+    assert (proof.statement.session, proof.statement.manifest) == (session_id, digest)
+
+
+def order(nonce: bytes) -> dict[str, object]:
+    """The fetch of MANIFEST."""
+    nobody = "0x" + "00" * 20
+    return {
+        "version": 2,
+        "manifest": MANIFEST,
+        "variables": {},
+        "recipient": nobody,
+        "chainId": 0,
+        "contract": nobody,
+        "nonce": nonce.hex(),
+        "reveal": "values",
+        "legacy": False,
+    }
 
 
 def check_without_a_helper_there_is_no_evidence_but_an_answer(directory: Path) -> None:
@@ -208,11 +356,11 @@ def check_a_malformed_configuration_is_refused_and_nothing_is_kept(directory: Pa
     assert list(directory.iterdir()) == []
 
 
-def check_no_command_no_builder_and_no_certificate_library_is_loaded(_: Path) -> None:
+def check_no_command_no_builder_and_no_client_is_loaded(_: Path) -> None:
     import pluto_notary.server.__main__  # noqa: F401  what systemd starts
 
-    unwanted = {"argparse", "requests", "pluto_image", "pluto_deploy", "pluto_notary.cli", "cryptography.x509"}
-    assert unwanted.isdisjoint(sys.modules)
+    unwanted = {"argparse", "requests", "pluto_image", "pluto_deploy", "pluto_notary.cli", "pluto_notary.client"}
+    assert unwanted.isdisjoint(sys.modules), unwanted.intersection(sys.modules)
 
 
 def _fetch(directory: Path, disk: bytes) -> tuple[int, list[str]]:

@@ -22,8 +22,9 @@ from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope
 from pluto_notary import events
 from pluto_notary.errors import EvidenceError
-from pluto_notary.evidence.messages import NodeRequest
-from pluto_notary.evidence.provider import InsecureProvider, Issue
+from pluto_notary.evidence.provider import Issue
+from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
+from pluto_notary.insecure import InsecureProvider
 from pluto_notary.limits import Limits
 
 
@@ -43,6 +44,8 @@ QUICK = Limits(
     handshake_seconds=1.0,
     request_seconds=0.5,
     response_seconds=0.5,
+    answer_seconds=5.0,
+    close_seconds=0.5,
     connection_seconds=3.0,
     evidence_rate=0.001,
     evidence_burst=2,
@@ -171,10 +174,15 @@ class Late:
         self._seconds, self._document = seconds, document
 
     async def node(self, request: NodeRequest, issue: Issue) -> dict[str, object]:
+        del request, issue
         await asyncio.sleep(self._seconds)
         if isinstance(self._document, EvidenceError):
             raise self._document
         return self._document
+
+    async def evidence(self, request: EvidenceRequest, issue: Issue) -> dict[str, object]:
+        """Of the epoch: at once."""
+        return await InsecureProvider(bytes(32)).evidence(request, issue)
 
 
 def test_evidence_that_does_not_come_leaves_health_alone() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_measure.evidence import Envelope
+from pluto_measure.evidence import Claims, Envelope
 from pluto_measure.formats import tpm
 from pluto_measure.verify.tpm import verify_tpm
 from pluto_notary import __version__, events
@@ -121,6 +121,7 @@ def evidence(folder: Path) -> Envelope:
 def test_evidence_of_the_helper_process_verifies(helper: Path) -> None:
     for _ in range(2):
         verified = verify_tpm(evidence(helper), at=NOW)
+        assert isinstance(verified.claims, Claims)
         assert verified.claims.nonce == REQUEST.nonce
         assert verified.claims.outer_key_digest == REQUEST.outer_key_digest
         assert verified.claims.config_digest == hashlib.sha256(b"").digest()

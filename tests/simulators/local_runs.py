@@ -15,11 +15,11 @@ from pluto_deploy.engine.wish import Expected
 from pluto_deploy.local import power
 from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import Record, StateFolder
-from pluto_deploy.progress import Silent
 from pluto_image.tools import ToolsTree
 from pluto_measure.appraise import Appraisal
 from pluto_measure.digests import Digests
 from pluto_measure.errors import RefusedError, VerificationError
+from pluto_measure.progress import Silent
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from pluto_deploy.engine.journal import Journal
 from pluto_deploy.engine.plan import Plan
 from pluto_deploy.engine.scene import Generation, Machine, Scene, State
 from pluto_deploy.engine.target import Address, Belongings
-from pluto_deploy.progress import Silent
 from pluto_measure.appraise import Appraisal
 from pluto_measure.errors import SourceError
+from pluto_measure.progress import Silent
 
 When = Literal["before", "middle", "after"]
 Judge = Callable[[Generation, str], object]  # of a machine's generation, at "appraise" or "confirm"

@@ -9,9 +9,9 @@ from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import add_relaunch, document, planned_for, warned
 from pluto_deploy.engine.apply import carry_out
-from pluto_deploy.progress import on_stderr
 from pluto_image import inputs
 from pluto_measure.command import Result
+from pluto_measure.progress import on_stderr
 
 DESCRIPTION = """Bring about what the deployment file asks for. A new machine is started beside the old one, and clients
 are led to it only after its evidence was appraised against release, policy and configuration; otherwise it is stopped

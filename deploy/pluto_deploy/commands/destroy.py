@@ -12,8 +12,8 @@ from pluto_deploy.commands.plan import document
 from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.engine.target import Address
-from pluto_deploy.progress import on_stderr
 from pluto_measure.command import Result
+from pluto_measure.progress import on_stderr
 
 if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal

@@ -16,11 +16,12 @@ from pluto_deploy.local import console, power
 from pluto_deploy.local.machine import BOOTS
 from pluto_deploy.local.state import LIVE, Record
 from pluto_deploy.local.target import LocalTarget
-from pluto_deploy.progress import Progress, Silent, on_stderr
 from pluto_image import inputs
+from pluto_measure.claims import Claims
 from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.platform_file import parse_size
+from pluto_measure.progress import Progress, Silent, on_stderr
 from pluto_measure.wording import counted
 from pluto_notary.config import encode_payload
 
@@ -121,7 +122,8 @@ def _started(target: LocalTarget, record: Record, appraisal: Appraisal, seconds:
     address = target.public()
     url = f"https://{address}"
     warnings = [finding for finding in appraisal.findings if finding.verdict == "warning"]
-    key = appraisal.claims.outer_key_digest.hex() if appraisal.claims is not None else ""
+    claims = appraisal.claims
+    key = claims.outer_key_digest.hex() if isinstance(claims, Claims) else ""
     document = {
         **_facts("running", record, address.port),
         "url": url,

@@ -9,9 +9,9 @@ from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.engine.scene import SLOTS
 from pluto_deploy.local import console
-from pluto_deploy.progress import on_stderr
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.progress import on_stderr
 
 DESCRIPTION: Final = """List what a machine said on its serial line: milestones of its boot, and events of the closed
 schema, which is all that a machine says. A line that only looks like an event is named."""

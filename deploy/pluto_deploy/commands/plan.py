@@ -12,10 +12,10 @@ from pluto_deploy.engine.plan import Plan
 from pluto_deploy.engine.scene import Scene
 from pluto_deploy.engine.wish import TDX
 from pluto_deploy.local.target import LocalTarget
-from pluto_deploy.progress import on_stderr
 from pluto_deploy.session import Session
 from pluto_image import inputs
 from pluto_measure.command import Result
+from pluto_measure.progress import on_stderr
 
 DESCRIPTION = """Judge the release by trust file and policy, look at the target, and print each step that 'apply' would
 take, with the reason. Nothing is written, here or there."""

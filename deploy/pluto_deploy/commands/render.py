@@ -11,9 +11,9 @@ from typing import Any, Final
 from pluto_deploy import session
 from pluto_deploy.deployment import BareMetal
 from pluto_deploy.engine.wish import Wish, rules, wish
-from pluto_deploy.progress import on_stderr
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.progress import on_stderr
 from pluto_measure.wording import counted
 from pluto_notary.config import encode_config_disk
 

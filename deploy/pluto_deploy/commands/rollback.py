@@ -10,10 +10,10 @@ from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import document
 from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.apply import carry_out
-from pluto_deploy.progress import on_stderr
 from pluto_image import inputs
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.progress import on_stderr
 
 DESCRIPTION = """Start the machine that served before and lead clients to it, once it was appraised against its own
 release, which trust file and policy judge as they stand today: a release that was revoked is not gone back to. After

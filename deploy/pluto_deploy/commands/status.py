@@ -8,8 +8,8 @@ from typing import Any, Final
 from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.local import console
-from pluto_deploy.progress import on_stderr
 from pluto_measure.command import Result
+from pluto_measure.progress import on_stderr
 from pluto_notary.events import Event
 
 DESCRIPTION: Final = """Show which machines there are, which of them serves, and what it last said of itself. A host can

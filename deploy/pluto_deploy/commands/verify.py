@@ -10,10 +10,10 @@ from pluto_deploy.commands import words
 from pluto_deploy.engine.scene import Generation, Machine
 from pluto_deploy.engine.standing import Standing, standing
 from pluto_deploy.engine.wish import Expected, NotVerifiedError, ReleaseNotAuthenticError
-from pluto_deploy.progress import on_stderr
 from pluto_deploy.session import Session
 from pluto_measure.command import Result
 from pluto_measure.errors import PlutoError, RefusedError, VerificationError
+from pluto_measure.progress import on_stderr
 
 DESCRIPTION: Final = """Ask the machine that clients reach for evidence, with a fresh nonce, and appraise it against
 release, policy and configuration. Exit code 0 accepted, 4 not authentic, 5 refused, 6 no answer."""

@@ -13,9 +13,9 @@ from pluto_deploy import session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.verify import appraised
 from pluto_deploy.engine.standing import Standing
-from pluto_deploy.progress import Silent
 from pluto_measure.command import Result, described, write
 from pluto_measure.errors import PlutoError, UsageError
+from pluto_measure.progress import Silent
 from pluto_measure.wording import printable
 
 DESCRIPTION: Final = """Appraise what clients reach, as 'verify' does, and warn of what is to come: a platform that

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pluto_deploy.engine.journal import Journal
 from pluto_deploy.engine.plan import Plan, Step
 from pluto_deploy.engine.target import Address, Target
-from pluto_deploy.progress import Progress
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, VerificationError
+from pluto_measure.progress import Progress
 
 if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal

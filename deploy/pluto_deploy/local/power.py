@@ -17,12 +17,12 @@ from pluto_deploy.local.console import Console, Malformed, Said
 from pluto_deploy.local.machine import Machine, Wiring
 from pluto_deploy.local.processes import Process
 from pluto_deploy.local.state import LIVE, Record, StateFolder
-from pluto_deploy.progress import Progress
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.measurements import Measurements, measure
+from pluto_measure.progress import Progress
 from pluto_notary.config import encode_config_disk
 from pluto_notary.events import Event
 
@@ -160,6 +160,7 @@ def _start_qemu(order: Order, tools: ToolsTree, folder: StateFolder, inherit: Se
         monitor_fd=inherit[1],
         port=order.port,
         serial_fd=order.serial_fd,
+        outside=order.dist.launch.flavour == "debug",
     )
     argv = tools.command("qemu-system-x86_64", *machine.arguments(order.machine, wiring, order.extra_arguments))
     kept = [*inherit, *([order.serial_fd] if order.serial_fd is not None else ())]

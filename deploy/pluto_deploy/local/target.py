@@ -27,13 +27,13 @@ from pluto_deploy.local.machine import GUEST_PORT
 from pluto_deploy.local.machine import Machine as Shape
 from pluto_deploy.local.power import HOST, Order, free_port
 from pluto_deploy.local.state import LIVE, Record, StateFolder
-from pluto_deploy.progress import Progress
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 from pluto_measure.launch import Launch
+from pluto_measure.progress import Progress
 from pluto_notary.config import decode_config_disk, encode_config_disk
 
 _KEPT: Final = ("pluto.efi", "firmware.fd", "disk.raw", "lock.json")

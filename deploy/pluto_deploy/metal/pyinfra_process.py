@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from pluto_deploy.metal.login import Login
-from pluto_deploy.progress import Progress
 from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.formats.strict_json import Fields, loads
+from pluto_measure.progress import Progress
 
 PROGRAM: Final = (sys.executable, "-m", "pluto_deploy.metal.worker")
 _LAST_WORDS: Final = 20  # lines of stderr that are kept

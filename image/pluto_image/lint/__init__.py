@@ -42,6 +42,7 @@ def findings(
     }
     return [
         *command_line.check(text, flavour=flavour),
+        *tree.check_flavour(entries, flavour),
         *tree.check(
             entries,
             modules=recipe.kernel.names,

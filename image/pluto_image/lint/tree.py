@@ -70,6 +70,8 @@ FORBIDDEN_PATHS: Final = frozenset(
     }
 )
 FORBIDDEN_MODULES: Final = frozenset({"efivarfs", "virtio_rng", "kvm", "vfio", "fuse", "9p", "vboxguest"})
+# Words in names of files for development; hyphens count as underscores.
+DEBUG_ONLY: Final = ("insecure", "debug_world")
 # Links into these are made at run time.
 _RUN_TIME: Final = ("/dev/", "/proc/", "/run/", "/sys/")
 
@@ -96,6 +98,14 @@ def check(
         yield "init is missing"
     yield from _owners(entries, by_path)
     yield from libraries(by_path)
+
+
+def check_flavour(entries: Sequence[Entry], flavour: str) -> Iterator[str]:
+    """What gives something up for development says so in its name, and no release holds such a file."""
+    for entry in entries if flavour != "debug" else ():
+        name = posixpath.basename(entry.path).replace("-", "_")
+        if any(word in name for word in DEBUG_ONLY):
+            yield f"{entry.path} is for debug images alone"
 
 
 def dangling(link: Entry, by_path: Mapping[str, Entry]) -> str:

@@ -8,7 +8,7 @@ Format: docs/formats/sources.md, schemas/sources.json.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pluto_image.definition import Definition
@@ -19,6 +19,12 @@ VERSION: Final = 1
 LICENCE: Final = "Apache-2.0"  # of the project's own files
 _SIGNED: Final = re.compile(r"linux-signed-[a-z0-9]+")
 _KERNEL: Final = re.compile(r"linux-image-[0-9].*")  # with the code; other packages of that source hold no files
+
+
+# Built-Using of the shipped packages beyond the kernel's, by binary package and version; a test compares them.
+_FURTHER: Final[Mapping[tuple[str, str], tuple[tuple[str, str], ...]]] = {
+    ("libre2-11", "20240702-3+b1"): (("unicode-data", "15.1.0-1"),),
+}
 
 
 def document(definition: Definition, lock: Lock) -> dict[str, object]:
@@ -64,7 +70,7 @@ def sources_of(package: Package) -> tuple[tuple[str, str], ...]:
     own = (package.source, package.source_version)
     if _SIGNED.fullmatch(package.source) and _KERNEL.fullmatch(package.name):
         return own, ("linux", package.version)
-    return (own,)
+    return (own, *_FURTHER.get((package.name, package.version), ()))
 
 
 def by_source(packages: Iterable[Package]) -> list[tuple[tuple[str, str], list[Package]]]:

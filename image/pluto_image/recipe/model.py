@@ -105,12 +105,16 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Files of the source tree that are laid below `to`: path patterns below the folder `base`."""
+    """Files of the source tree that are laid below `to`: path patterns below the folder `base`.
+
+    `debug`: in the debug flavour alone.
+    """
 
     base: str
     paths: tuple[str, ...]
     to: str
     reason: str
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)

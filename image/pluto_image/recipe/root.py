@@ -91,17 +91,19 @@ def unit_links(units: Units) -> Iterator[Entry]:
             yield link(unit, "/dev/null", "mask")
 
 
-def source_entries(files: Files, tree: Mapping[str, bytes], rootfs: str) -> Iterator[Entry]:
+def source_entries(files: Files, tree: Mapping[str, bytes], rootfs: str, flavour: str = "debug") -> Iterator[Entry]:
     """Files of the source tree: the overlay folder `rootfs` as it lies, and what [[files.source]] names.
 
-    Modes are constants of the recipe: a checkout's modes differ from machine to machine.
+    A debug image holds all of them. Modes are constants of the recipe: a checkout's modes differ from machine to
+    machine.
     """
     for path in sorted(tree):
         if path.startswith(f"{rootfs}/"):
             yield Entry(path.removeprefix(f"{rootfs}/"), Kind.FILE, 0o644, tree[path], "recipe:rootfs")
     for source in files.sources:
         below = {path.removeprefix(f"{source.base}/"): path for path in tree if path.startswith(f"{source.base}/")}
-        for path in select(source.paths, below, what="image.toml [files.source]"):
+        found = select(source.paths, below, what="image.toml [files.source]")  # also where nothing is laid
+        for path in found if flavour == "debug" or not source.debug else ():
             yield Entry(f"{source.to}/{path}", Kind.FILE, 0o644, tree[below[path]], f"source:{source.base}")
 
 

@@ -179,7 +179,10 @@ def _directory(f: Fields) -> Directory:
 
 
 def _source(f: Fields) -> Source:
-    return Source(_path(f, "base"), _patterns(f, "paths"), _path(f, "to"), _reason(f))
+    # There is no "release": a debug image holds all that a release holds, so that what was tried is what is released.
+    if (flavour := f.get("flavour", "", str)) not in ("", "debug"):
+        raise FormatError("image.toml [files.source]", f"flavour {flavour!r} is not 'debug'")
+    return Source(_path(f, "base"), _patterns(f, "paths"), _path(f, "to"), _reason(f), debug=flavour == "debug")
 
 
 def _wheel(f: Fields) -> WheelFiles:

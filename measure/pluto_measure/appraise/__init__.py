@@ -1,13 +1,28 @@
 """Do we accept this evidence? Policy, freshness and reference values against what verification left standing. Pure.
 
 `verify_evidence` is the whole way from bytes to a verdict; time, nonce, collateral and the TLS key that was seen are
-arguments. Every check runs and every finding is reported; what is not given is refused, never skipped.
+arguments. `verify_expected` is the same for evidence of any purpose. Every check runs and every finding is reported;
+what is not given is refused, never skipped.
 """
 
 from __future__ import annotations
 
 from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.expected import ChannelExpected, Expected, KeyExpected, NodeExpected, SessionExpected
 from pluto_measure.appraise.request import NOTHING, TdxInputs
-from pluto_measure.appraise.way import parse_evidence, quote_of, verify_evidence
+from pluto_measure.appraise.way import parse_evidence, quote_of, verify_evidence, verify_expected
 
-__all__ = ["NOTHING", "Appraisal", "TdxInputs", "parse_evidence", "quote_of", "verify_evidence"]
+__all__ = [
+    "NOTHING",
+    "Appraisal",
+    "ChannelExpected",
+    "Expected",
+    "KeyExpected",
+    "NodeExpected",
+    "SessionExpected",
+    "TdxInputs",
+    "parse_evidence",
+    "quote_of",
+    "verify_evidence",
+    "verify_expected",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pluto_measure.evidence import Claims, Registers
+from pluto_measure.evidence import AnyClaims, Registers
 from pluto_measure.findings import Finding, failures
 from pluto_measure.verify.tcb import Tcb
 
@@ -24,7 +24,7 @@ class Appraisal:
     evidence_type: str
     platform: str | None  # None for a bare quote that fits no profile
     profile: str | None  # the profile that was compared: the one that fits, or the nearest
-    claims: Claims | None
+    claims: AnyClaims | None
     registers: Registers
     findings: tuple[Finding, ...]
     tcb: Tcb | None = None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.evidence import Claims, format_time
+from pluto_measure.claims import AnyClaims
+from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, failures, judge
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
@@ -43,7 +44,7 @@ def chosen_profile(profile: Profile) -> Finding:
     return Finding("reference.profile", "pass", "the reference has a profile for this platform", None, profile.id)
 
 
-def build_claim(claims: Claims, reference: Measurements) -> Finding:
+def build_claim(claims: AnyClaims, reference: Measurements) -> Finding:
     return judge(
         "claims.build_id",
         claims.build_id.hex() == reference.build_id,
@@ -54,22 +55,22 @@ def build_claim(claims: Claims, reference: Measurements) -> Finding:
     )
 
 
-def nonce_finding(claims: Claims, nonce: bytes | None) -> Finding:
+def nonce_finding(claimed: bytes, nonce: bytes | None) -> Finding:
     if nonce is None:
         text = "no nonce was given (--nonce), so the evidence may be old"
-        return Finding("binding.nonce", "fail", text, None, claims.nonce.hex())
+        return Finding("binding.nonce", "fail", text, None, claimed.hex())
     return judge(
         "binding.nonce",
-        claims.nonce == nonce,
+        claimed == nonce,
         "the evidence was made for this nonce",
         otherwise="the evidence was made for another nonce",
         expected=nonce.hex(),
-        actual=claims.nonce.hex(),
+        actual=claimed.hex(),
     )
 
 
-def outer_key_finding(claims: Claims, seen: bytes | None, policy: Policy) -> Finding:
-    check, claimed = "binding.outer_key", claims.outer_key_digest.hex()
+def outer_key_finding(digest: bytes, seen: bytes | None, policy: Policy) -> Finding:
+    check, claimed = "binding.outer_key", digest.hex()
     if seen is None and policy.outer_key_digest == "any":
         return Finding(check, "warning", "nobody said which TLS key was seen; the policy accepts any", "any", claimed)
     if seen is None:
@@ -77,7 +78,7 @@ def outer_key_finding(claims: Claims, seen: bytes | None, policy: Policy) -> Fin
         return Finding(check, "fail", f"{text} (--tls-certificate or --key-digest)", None, claimed)
     return judge(
         check,
-        claims.outer_key_digest == seen,
+        digest == seen,
         "the machine that was quoted holds the TLS key that was seen",
         otherwise="the TLS key that was seen is not the quoted machine's: somebody stands in between",
         expected=seen.hex(),
@@ -142,7 +143,7 @@ def age_finding(issued_at: datetime, policy: Policy, at: datetime) -> Finding:
     )
 
 
-def config_finding(claims: Claims, policy: Policy) -> Finding:
+def config_finding(claims: AnyClaims, policy: Policy) -> Finding:
     actual = claims.config_digest.hex()
     if policy.config_digest == "any":
         return Finding("policy.config_digest", "pass", "the policy accepts any run-time configuration", "any", actual)

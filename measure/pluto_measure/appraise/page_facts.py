@@ -42,6 +42,10 @@ _QE: Final = (("QE ISVSVN", "isvSvn"), ("QE MRSIGNER", "mrSigner"), ("QE MRENCLA
 _CLAIMS: Final = (
     ("Purpose", "purpose"),
     ("Nonce", "nonce"),
+    ("Session (digest of its EKM)", "ekmDigest"),
+    ("Channel key", "channelKey"),
+    ("Epoch", "epoch"),
+    ("Statement key", "statementKey"),
     ("Build id", "buildId"),
     ("Configuration digest", "configDigest"),
     ("TLS key digest", "outerKeyDigest"),
@@ -80,7 +84,7 @@ def evidence_sections(appraisal: Json) -> str:
         *_codes(_TRUST_DOMAIN, quote),
     ]
     machine = [*_codes(_PCK, pck), *_codes(_QE, qe)]
-    said = pairs(_codes(_CLAIMS, claims))
+    said = pairs(_codes([row for row in _CLAIMS if row[1] in claims], claims))
     parts = (("Trust domain", pairs(domain)), ("Machine", pairs(machine)), ("Claims", said))
     return "".join(section(title, note, body) for title, body in parts if body)
 

@@ -10,6 +10,7 @@ from typing import Final
 from pluto_measure.appraise import common, shortfall
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.common import Reference, duration
+from pluto_measure.appraise.expected import Expected, unnamed
 from pluto_measure.appraise.facts import collateral_facts, quote_facts
 from pluto_measure.appraise.freshness import freshness_findings
 from pluto_measure.appraise.platform_tcb import option_findings, tcb_findings
@@ -52,8 +53,7 @@ class _Asked:
     policy: Policy
     rules: TdxPolicy
     at: datetime
-    nonce: bytes | None
-    outer_key_digest: bytes | None
+    expected: Expected
     tdx: TdxInputs
 
 
@@ -63,14 +63,13 @@ def appraise_quote(
     policy: Policy | None,
     *,
     at: datetime,
-    nonce: bytes | None,
-    outer_key_digest: bytes | None,
+    expected: Expected,
     tdx: TdxInputs,
 ) -> Appraisal:
     """Verify and appraise. FormatError for certificates and collateral that cannot be parsed."""
     chosen = policy or STRICT
     # Where the policy does not accept this kind of evidence, which is a finding, the strict rules tell the rest.
-    asked = _Asked(references, chosen, chosen.tdx or _strict(), at, nonce, outer_key_digest, tdx)
+    asked = _Asked(references, chosen, chosen.tdx or _strict(), at, expected, tdx)
     roots = INTEL_ROOTS | frozenset(asked.rules.insecure_roots)
     pck = pck_chain(given.quote.certificates, roots)
     bound = _bound(given)
@@ -192,10 +191,9 @@ def _binding(given: TdxEvidenceGiven, asked: _Asked) -> Iterator[Finding]:
     if (envelope := given.envelope) is None:
         yield from _bare(given.quote.report.report_data, asked)
         return
-    yield common.nonce_finding(envelope.claims, asked.nonce)
+    yield from asked.expected.findings(envelope.claims, asked.policy)
     yield common.age_finding(envelope.issued_at, asked.policy, asked.at)
     yield common.config_finding(envelope.claims, asked.policy)
-    yield common.outer_key_finding(envelope.claims, asked.outer_key_digest, asked.policy)
 
 
 def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
@@ -215,17 +213,7 @@ def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
         )
         yield Finding(check, "warning" if asked.rules.report_data == "any" else "fail", text, None, actual.hex())
     yield _undated(asked)
-    if asked.nonce is not None:
-        text = "a bare quote has no claims that could name a nonce; say which REPORTDATA it must carry (--report-data)"
-        yield Finding("binding.nonce", "fail", text, asked.nonce.hex())
-    if asked.policy.outer_key_digest == "any" and asked.outer_key_digest is None:
-        yield Finding("binding.outer_key", "warning", "a bare quote names no TLS key; the policy accepts any", "any")
-    elif asked.outer_key_digest is None:
-        text = 'a bare quote names no TLS key, so it may be of another machine (outerKeyDigest = "any" accepts that)'
-        yield Finding("binding.outer_key", "fail", text)
-    else:
-        text = "a bare quote names no TLS key, so it cannot be compared with the one that was seen"
-        yield Finding("binding.outer_key", "fail", text, asked.outer_key_digest.hex())
+    yield from unnamed(asked.expected, asked.policy)
     if asked.policy.config_digest == "any":
         yield Finding("policy.config_digest", "pass", "the policy accepts any run-time configuration", "any")
     else:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pluto_measure.appraise import common
 from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.expected import Expected
 from pluto_measure.findings import Finding, failures
 from pluto_measure.formats.eventlog import EventLog
 from pluto_measure.measurements import Measurements, Profile
@@ -23,8 +24,7 @@ def appraise_tpm(
     policy: Policy | None,
     *,
     at: datetime,
-    nonce: bytes | None,
-    outer_key_digest: bytes | None,
+    expected: Expected,
 ) -> Appraisal:
     """Appraise a verified quote. `log` is its untrusted log, parsed."""
 
@@ -34,9 +34,8 @@ def appraise_tpm(
 
     rules = policy or STRICT
     best = common.nearest([(m, p) for m in references for p in m.profile(quote.platform)], against)
-    findings = [*quote.findings, common.nonce_finding(quote.claims, nonce), *common.given_finding(policy)]
+    findings = [*quote.findings, *expected.findings(quote.claims, rules), *common.given_finding(policy)]
     findings += _policy(quote, rules, at)
-    findings.append(common.outer_key_finding(quote.claims, outer_key_digest, rules))
     if best is None:
         findings.append(common.no_profile(references, quote.platform))
     else:

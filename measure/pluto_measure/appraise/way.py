@@ -7,15 +7,18 @@ from datetime import datetime
 from typing import Final
 
 from pluto_measure.appraise.appraisal import Appraisal
+from pluto_measure.appraise.expected import Expected, NodeExpected, opened
 from pluto_measure.appraise.request import NOTHING, TdxInputs
 from pluto_measure.appraise.tdx import TdxEvidenceGiven, appraise_quote
 from pluto_measure.errors import FormatError
-from pluto_measure.evidence import Envelope, TdxEvidence
-from pluto_measure.findings import NotAuthentic
+from pluto_measure.evidence import Envelope, TdxEvidence, TpmEvidence
+from pluto_measure.findings import Finding, NotAuthentic
 from pluto_measure.formats import eventlog, logs
 from pluto_measure.formats.quote import INTEL_QE_VENDOR, Quote, unwrap
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import Policy
+from pluto_measure.policy.strict import STRICT
+from pluto_measure.record import replace
 
 # The first two bytes of a quote, of any version that `Quote.parse` can name.
 _VERSIONS: Final = (b"\3\0", b"\4\0", b"\5\0")
@@ -34,26 +37,45 @@ def verify_evidence(
     outer_key_digest: bytes | None,
     tdx: TdxInputs = NOTHING,
 ) -> Appraisal:
-    """Parse, verify and appraise one piece of evidence at the time `at` (aware).
+    """Parse, verify and appraise one piece of evidence of a node at the time `at` (aware).
 
     `raw`: an envelope, or a bare TDX quote (raw, hex text, JSON array of bytes). `nonce`: what the caller sent;
     `outer_key_digest`: SHA-256 of the SubjectPublicKeyInfo (DER) of the TLS key that the caller saw. Without a policy
     the strict one applies. FormatError for malformed evidence; everything else is a finding.
     """
+    return verify_expected(raw, NodeExpected(nonce, outer_key_digest), references, policy, at, tdx)
+
+
+def verify_expected(
+    raw: bytes | str,
+    expected: Expected,
+    references: Sequence[Measurements],
+    policy: Policy | None,
+    at: datetime,
+    tdx: TdxInputs = NOTHING,
+) -> Appraisal:
+    """The same for evidence of any purpose: `expected` says of which, and what the verifier knows of its claims."""
     parsed = parse_evidence(raw)
+    if isinstance(parsed, Envelope):
+        if not isinstance(parsed.evidence, TpmEvidence | TdxEvidence):
+            return _unjudged(parsed, policy or STRICT)
+        if isinstance(claims := opened(parsed.claims, expected), Finding):
+            return _undecided(parsed, claims)
+        parsed = replace(parsed, claims=claims)
     if isinstance(parsed, Quote) or isinstance(parsed.evidence, TdxEvidence):
         given = _given(parsed, tdx.log)
-        return appraise_quote(given, references, policy, at=at, nonce=nonce, outer_key_digest=outer_key_digest, tdx=tdx)
+        return appraise_quote(given, references, policy, at=at, expected=expected, tdx=tdx)
     # Imported here, as what appraises quotes of TDX needs nothing of TPMs.
     from pluto_measure.appraise.tpm import appraise_tpm
     from pluto_measure.verify.tpm import verify_tpm
 
+    assert isinstance(parsed.evidence, TpmEvidence), "the other types have had their answer"
     log = eventlog.parse(parsed.evidence.log)
     try:
         quote = verify_tpm(parsed, at=at)
     except NotAuthentic as error:
         return Appraisal(False, False, "tpm", parsed.platform, None, None, {}, error.findings)
-    return appraise_tpm(quote, log, references, policy, at=at, nonce=nonce, outer_key_digest=outer_key_digest)
+    return appraise_tpm(quote, log, references, policy, at=at, expected=expected)
 
 
 def parse_evidence(raw: bytes | str) -> Envelope | Quote:
@@ -80,6 +102,18 @@ def _envelope(data: bytes) -> Envelope:
         raise
 
 
+def _unjudged(parsed: Envelope, policy: Policy) -> Appraisal:
+    text = f"evidence of type {parsed.type} is made here, and nothing here judges it yet"
+    return _undecided(
+        parsed, Finding("policy.evidence_type", "fail", text, " ".join(policy.evidence_types), parsed.type)
+    )
+
+
+def _undecided(parsed: Envelope, refusal: Finding) -> Appraisal:
+    """Nothing was verified: the evidence is refused for one reason alone."""
+    return Appraisal(False, False, parsed.type, parsed.platform, None, None, {}, (refusal,), undecided=True)
+
+
 def quote_of(parsed: Envelope | Quote) -> Quote | None:
     """The TDX quote in it; None where it is evidence of another kind. FormatError."""
     if isinstance(parsed, Quote):
@@ -92,4 +126,5 @@ def _given(parsed: Envelope | Quote, log: bytes | None) -> TdxEvidenceGiven:
     assert quote is not None, "only evidence of type tdx comes here"
     if isinstance(parsed, Quote):
         return TdxEvidenceGiven(quote, None, logs.parse(log) if log is not None else None)
+    assert isinstance(parsed.evidence, TdxEvidence), "only evidence of type tdx comes here"
     return TdxEvidenceGiven(quote, parsed, logs.parse(parsed.evidence.log) if parsed.evidence.log else None)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from pluto_measure.binding import TpmQuote
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.commands.replay import log_document, log_text
@@ -153,18 +154,27 @@ def _quote(raw: bytes) -> dict[str, object]:
 
 def _envelope(data: bytes) -> dict[str, object]:
     """An envelope's members, with sizes in place of blobs, and its quote as a bare one is shown."""
-    from pluto_measure.evidence import Envelope, TdxEvidence
+    from pluto_measure.evidence import AzureEvidence, Envelope, TdxEvidence, TokenEvidence
 
     envelope = Envelope.parse(data)
     held, shown = envelope.evidence, envelope.to_json()
     if isinstance(held, TdxEvidence):
         sizes: dict[str, object] = {"tdQuote": _size(held.quote)}
         return {**shown, "evidence": sizes, "logs": {"ccel": _size(held.log)}, "quote": _quote(held.quote)}
-    registers = {bank: {name: value.hex() for name, value in of.items()} for bank, of in held.quote.registers.items()}
-    quote = {"attest": _size(held.quote.attest), "signature": _size(held.quote.signature), "registers": registers}
+    if isinstance(held, TokenEvidence):
+        return {**shown, "evidence": {"token": _size(held.token.encode())}, "logs": {}}
     certificates = [_size(one) for one in held.ak_certificates]
-    evidence = {"tpmQuote": quote, "akPublic": _size(held.ak_public), "akCertificates": certificates}
-    return {**shown, "evidence": evidence, "logs": {"tpm": _size(held.log)}}
+    evidence: dict[str, object] = {"tpmQuote": _tpm_quote(held.quote), "akCertificates": certificates}
+    logs = {"tpm": _size(held.log)}
+    if isinstance(held, AzureEvidence):
+        evidence |= {"hclReport": _size(held.hcl_report), "tdQuote": _size(held.td_quote)}
+        return {**shown, "evidence": evidence, "logs": logs, "quote": _quote(held.td_quote)}
+    return {**shown, "evidence": {**evidence, "akPublic": _size(held.ak_public)}, "logs": logs}
+
+
+def _tpm_quote(quote: TpmQuote) -> object:
+    registers = {bank: {name: value.hex() for name, value in of.items()} for bank, of in quote.registers.items()}
+    return {"attest": _size(quote.attest), "signature": _size(quote.signature), "registers": registers}
 
 
 def _size(blob: bytes) -> dict[str, int]:

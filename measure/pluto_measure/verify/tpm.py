@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure.errors import VerificationError
-from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, Registers, TpmEvidence, tpm_extra_data
+from pluto_measure.evidence import BANKS, REGISTERS, AnyClaims, Envelope, Registers, TpmEvidence, tpm_extra_data
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
 from pluto_measure.formats import tpm
 from pluto_measure.verify.chain import chain_root
@@ -57,7 +57,7 @@ class VerifiedTpmQuote:
     platform: str  # the machine's word
     issued_at: datetime  # the machine's word
     registers: Registers
-    claims: Claims  # all but build_id are bound by the signature
+    claims: AnyClaims  # all but build_id are bound by the signature
     untrusted_log: bytes
     ak_digest: bytes  # SHA-256 of TPMT_PUBLIC: which machine this is
     ak_root: bytes | None  # SHA-256 of the root certificate that vouches for the key; None: nobody does
@@ -215,7 +215,7 @@ def _check_digest(attest: tpm.Attest, signature: tpm.Signature, registers: Regis
     )
 
 
-def _check_extra_data(attest: tpm.Attest, claims: Claims) -> Finding:
+def _check_extra_data(attest: tpm.Attest, claims: AnyClaims) -> Finding:
     expected = tpm_extra_data(claims.binding())
     return judge(
         "binding.extra_data",

@@ -1,7 +1,8 @@
 """`python3 -m pluto_notary.evidence`: the evidence helper as systemd starts it.
 
-It is handed three descriptors by name: `evidence` (the listening socket), `tpm` (the device, read and write) and `log`
-(the firmware's event log, read-only), so that the process itself may open no device and needs no privilege.
+It is handed descriptors by name: `evidence` (the listening socket), `tpm` (the device, read and write), `log` and
+`ccel` (the firmware's event logs, read-only), so that the process itself may open no device and needs no privilege. A
+trust domain's quotes come by an entry of configfs-tsm that was given to its user (`pluto_notary.evidence.prepare`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from pluto_measure.errors import PlutoError
 from pluto_measure.formats.strict_json import unhex
 from pluto_notary import __version__, places
 from pluto_notary.errors import EvidenceError
-from pluto_notary.evidence.helper import Helper, Sources
-from pluto_notary.evidence.messages import LARGEST_REQUEST, LENGTH_BYTES, body_length, frame
+from pluto_notary.evidence.helper import Helper, Sources, TdxSources
+from pluto_notary.evidence.serving import serve
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
+from pluto_notary.evidence.tsm import ENTRY, OsFiles, Tsm
 from pluto_notary.limits import TokenBucket
 from pluto_notary.serial import standard_output
 from pluto_notary.systemd import handed_descriptors
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Final
 
+    from pluto_notary.evidence.helper import Sourcing
+
 LARGEST_LOG: Final = 1024 * 1024  # bytes; a firmware's log is some tens of KiB
-_CONNECTION_SECONDS: Final = 5.0
+_FILL_KEPT: Final = 4096  # bytes
 _RATE, _BURST = 5.0, 20  # pieces of evidence per second, and at once
 
 
@@ -47,11 +51,54 @@ def main() -> int:
         sys.stderr.write("pluto-evidence: error: no listening socket named evidence was handed over\n")
         return 1
     standard_output(time.monotonic).emit("started", component="evidence", version=__version__)
-    sources = device_sources(descriptors, places.DIGEST_FILE)
-    _warm_up(sources)
+    sources = machine_sources(descriptors, places.DIGEST_FILE)
+    if isinstance(sources, Sources):
+        _warm_up(sources)
     bucket = TokenBucket(rate=_RATE, burst=_BURST, now=time.monotonic())
     serve(socket.socket(fileno=descriptors["evidence"]), Helper(sources, bucket=bucket, clock=time.monotonic))
     return 0
+
+
+def machine_sources(
+    descriptors: Mapping[str, int], digest_file: str | os.PathLike[str], *, entry: str = ENTRY
+) -> Sourcing:
+    """The strongest way that this machine has: a trust domain's own quotes, a paravisor's, else its TPM's alone."""
+    if os.path.isdir(entry):
+        return TdxSources(
+            quote=Tsm(OsFiles(), sleep=time.sleep, entry=entry).quote,
+            log=lambda: without_fill(_read_log(descriptors, "ccel")),
+            config_digest=lambda: _read_config_digest(digest_file),
+        )
+    return _azure_sources(descriptors, digest_file) or device_sources(descriptors, digest_file)
+
+
+def _azure_sources(descriptors: Mapping[str, int], digest_file: str | os.PathLike[str]) -> Sourcing | None:
+    if "tpm" not in descriptors:
+        return None
+    # Loaded here, because all other machines start without an HTTP parser.
+    from pluto_notary.evidence import azure
+
+    machine = Tpm(DescriptorTransport(descriptors["tpm"]), sleep=time.sleep)
+    try:
+        if not azure.is_azure(machine):
+            return None
+    except (PlutoError, OSError):  # shows again, with a code, at the first request
+        return None
+    return azure.AzureSources(
+        tpm=machine,
+        td_quote=azure.imds_quote(azure.imds_exchange(time.monotonic)),
+        log=lambda: _read_log(descriptors, "log"),
+        config_digest=lambda: _read_config_digest(digest_file),
+        sleep=time.sleep,
+    )
+
+
+def without_fill(log: bytes) -> bytes:
+    """A CC event log without most of the 0xFF that fills its area: every session's evidence would carry it.
+
+    Some is kept, so that an event that ends in such bytes keeps them.
+    """
+    return log[: len(log.rstrip(b"\xff")) + _FILL_KEPT]
 
 
 def device_sources(descriptors: Mapping[str, int], digest_file: str | os.PathLike[str]) -> Sources:
@@ -66,43 +113,9 @@ def device_sources(descriptors: Mapping[str, int], digest_file: str | os.PathLik
     return Sources(
         quote=lambda extra_data: device().quote(extra_data),
         ak_public=lambda: device().public(),
-        log=lambda: _read_log(descriptors),
+        log=lambda: _read_log(descriptors, "log"),
         config_digest=lambda: _read_config_digest(digest_file),
     )
-
-
-def serve(listener: socket.socket, helper: Helper) -> None:
-    """One connection after the other, each with one request; a slow or broken peer costs only its own connection."""
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except (ConnectionError, InterruptedError):
-            continue
-        except OSError:
-            return
-        with connection:
-            _serve_one(connection, helper)
-
-
-def _serve_one(connection: socket.socket, helper: Helper) -> None:
-    connection.settimeout(_CONNECTION_SECONDS)
-    try:
-        length = body_length(_receive(connection, LENGTH_BYTES), LARGEST_REQUEST)
-        connection.sendall(frame(helper.answer(_receive(connection, length))))
-    except (OSError, EOFError, PlutoError) as error:
-        sys.stderr.write(f"pluto-evidence: connection ended: {type(error).__name__}\n")
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    deadline = time.monotonic() + _CONNECTION_SECONDS
-    while len(data) < size:
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        if not (piece := connection.recv(size - len(data))):
-            raise EOFError
-        data += piece
-    return data
 
 
 def _warm_up(sources: Sources) -> None:
@@ -113,11 +126,11 @@ def _warm_up(sources: Sources) -> None:
         sys.stderr.write(f"pluto-evidence: no key yet: {error}\n")
 
 
-def _read_log(descriptors: Mapping[str, int]) -> bytes:
-    if "log" not in descriptors:
+def _read_log(descriptors: Mapping[str, int], name: str) -> bytes:
+    if name not in descriptors:
         raise EvidenceError("device", "there is no event log")
     data = b""
-    while piece := os.pread(descriptors["log"], 65536, len(data)):
+    while piece := os.pread(descriptors[name], 65536, len(data)):
         data += piece
         if len(data) > LARGEST_LOG:
             raise EvidenceError("device", f"the event log is larger than {LARGEST_LOG} bytes")

@@ -6,29 +6,59 @@ import asyncio
 
 from pluto_measure.errors import FormatError
 from pluto_notary.errors import EvidenceError
-from pluto_notary.evidence.messages import LARGEST_RESPONSE, LENGTH_BYTES, NodeRequest, TpmParts, body_length, frame
-from pluto_notary.evidence.provider import Issue, tpm_envelope
+from pluto_notary.evidence.messages import (
+    LARGEST_RESPONSE,
+    LENGTH_BYTES,
+    EvidenceRequest,
+    LegacyRequest,
+    NodeRequest,
+    Parts,
+    TokenParts,
+    body_length,
+    frame,
+    parse_parts,
+)
+from pluto_notary.evidence.provider import Issue, envelope_of
 
 
 class HelperProvider:
-    """Evidence from the helper that listens on the socket at `path`; `seconds` bounds one piece of evidence."""
+    """Evidence from the helper that listens on the socket at `path`; `seconds` bounds one piece of evidence.
 
-    def __init__(self, path: str, *, seconds: float, platform: str = "qemu-vtpm") -> None:
-        self._path, self._seconds, self._platform = path, seconds, platform
+    The helper answers one request at a time, so never more than one is on its way; waiting for its turn has the same
+    bound. `vendor`: DMI's sys_vendor, by which two platforms with the same kind of evidence are told apart.
+    """
+
+    def __init__(self, path: str, *, seconds: float, vendor: str = "") -> None:
+        self._path, self._seconds, self._vendor = path, seconds, vendor
+        self._turn = asyncio.Lock()
 
     async def node(self, request: NodeRequest, issue: Issue) -> dict[str, object]:
-        """TPM evidence as an envelope's JSON. EvidenceError if the helper refuses, is late, absent or incoherent."""
+        """Evidence of this node as an envelope's JSON. EvidenceError."""
+        return await self.evidence(request, issue)
+
+    async def evidence(self, request: EvidenceRequest, issue: Issue) -> dict[str, object]:
+        """Evidence as an envelope's JSON. EvidenceError if the helper refuses, is late, absent or incoherent."""
+        parts = await self._parts(request)
+        return envelope_of(request, issue, parts, vendor=self._vendor).to_json()
+
+    async def legacy(self, ekm: bytes) -> str:
+        """The token of the old protocol for a session's EKM (32 bytes). EvidenceError, also where there is none."""
+        parts = await self._parts(LegacyRequest(ekm))
+        if not isinstance(parts, TokenParts):
+            raise EvidenceError("unavailable", "the evidence helper answers with something else than a token")
+        return parts.token
+
+    async def _parts(self, request: EvidenceRequest | LegacyRequest) -> Parts:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds), self._turn:
                 body = await self._ask(request.to_body())
-            parts = TpmParts.parse(body)
+            return parse_parts(body)
         except (OSError, TimeoutError, EOFError) as error:
             raise EvidenceError(
                 "unavailable", f"the evidence helper does not answer ({type(error).__name__})"
             ) from error
         except FormatError as error:
             raise EvidenceError("unavailable", f"the evidence helper answers nonsense: {error}") from error
-        return tpm_envelope(request, issue, parts, platform=self._platform).to_json()
 
     async def _ask(self, body: bytes) -> bytes:
         reader, writer = await asyncio.open_unix_connection(self._path)

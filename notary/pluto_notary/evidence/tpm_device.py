@@ -66,7 +66,7 @@ class Tpm:
         TpmError, FormatError, OSError from the device; EvidenceError if the registers do not hold still.
         """
         for _ in range(_ROUNDS):
-            values = self._registers()
+            values = self.registers(BANKS)
             attest, signature = self._sign(extra_data)
             covered = b"".join(values[bank][f"pcr{index}"] for bank in BANKS for index in range(tpm.PCR_COUNT))
             if hashlib.sha256(covered).digest() == tpm.Attest.parse(attest).pcr_digest:
@@ -77,39 +77,41 @@ class Tpm:
         """Unload the key."""
         if self._key is not None:
             handle, self._key = self._key[0], None
-            commands.flushed(self._send(commands.flush_context(handle)))
+            commands.flushed(self.send(commands.flush_context(handle)))
 
     def _sign(self, extra_data: bytes) -> tuple[bytes, bytes]:
         try:
-            return commands.quoted(self._send(commands.quote(self._loaded()[0], extra_data)))
+            return commands.quoted(self.send(commands.quote(self._loaded()[0], extra_data)))
         except TpmError as error:
             if error.response_code not in commands.RC_KEY_GONE:
                 raise
             self._key = None
-            return commands.quoted(self._send(commands.quote(self._loaded()[0], extra_data)))
+            return commands.quoted(self.send(commands.quote(self._loaded()[0], extra_data)))
 
     def _loaded(self) -> tuple[int, bytes]:
         if self._key is None:
-            self._key = commands.created(self._send(commands.create_primary()))
+            self._key = commands.created(self.send(commands.create_primary()))
         return self._key
 
-    def _registers(self) -> dict[str, dict[str, bytes]]:
+    def registers(self, banks: tuple[str, ...]) -> dict[str, dict[str, bytes]]:
+        """All registers of these banks as they are now. TpmError, FormatError, OSError, EvidenceError."""
         values: dict[tuple[str, int], bytes] = {}
-        left = {(bank, index) for bank in BANKS for index in range(tpm.PCR_COUNT)}
+        left = {(bank, index) for bank in banks for index in range(tpm.PCR_COUNT)}
         while left:
             wanted = tuple(
                 tpm.PcrSelection(bank, tuple(sorted(index for other, index in left if other == bank)))
-                for bank in BANKS
+                for bank in banks
                 if any(other == bank for other, _ in left)
             )
-            read = commands.pcr_values(self._send(commands.pcr_read(wanted))).values
+            read = commands.pcr_values(self.send(commands.pcr_read(wanted))).values
             if not read.keys() & left:
                 raise EvidenceError("device", "the TPM lacks a bank: sha256 and sha384 are needed")
             values |= read
             left -= read.keys()
-        return {bank: {f"pcr{index}": values[bank, index] for index in range(tpm.PCR_COUNT)} for bank in BANKS}
+        return {bank: {f"pcr{index}": values[bank, index] for index in range(tpm.PCR_COUNT)} for bank in banks}
 
-    def _send(self, command: bytes) -> bytes:
+    def send(self, command: bytes) -> bytes:
+        """The response to a command, sent again while the TPM asks for that. FormatError, OSError."""
         wait = _FIRST_WAIT
         for _ in range(_ATTEMPTS - 1):
             response = self._transport(command)

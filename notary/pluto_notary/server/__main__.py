@@ -22,8 +22,9 @@ from pluto_notary.config import parse_payload
 from pluto_notary.errors import ConfigError
 from pluto_notary.evidence.client import HelperProvider
 from pluto_notary.limits import Limits
-from pluto_notary.serial import standard_output
+from pluto_notary.serial import EventWriter, standard_output
 from pluto_notary.server.run import Settings, run
+from pluto_notary.server.world import World, trustworthy
 
 TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def await_config(
 
 
 def _settings() -> Settings:
-    limits = Limits()
+    limits, events = Limits(), standard_output(time.monotonic)
     with open(systemd.OS_RELEASE, encoding="utf-8") as file:
         build_id = systemd.build_id(file.read())
     # No setting reaches the notary yet; without an accepted configuration it does not answer nevertheless.
@@ -72,11 +73,30 @@ def _settings() -> Settings:
     return Settings(
         listener=_listener(),
         build_id=bytes.fromhex(build_id),
-        provider=HelperProvider(places.EVIDENCE_SOCKET, seconds=limits.evidence_seconds),
-        events=standard_output(time.monotonic),
+        provider=HelperProvider(places.EVIDENCE_SOCKET, seconds=limits.evidence_seconds, vendor=_vendor()),
+        world=lambda: _world(events),
+        events=events,
         limits=limits,
         ready=lambda _port, _key: systemd.notify(os.environ, "READY=1"),
     )
+
+
+def _world(events: EventWriter) -> World:
+    """The image's own world; in a debug image, which says so in its measurements, the one of its measured file."""
+    if not os.path.exists(places.DEBUG_WORLD):
+        return trustworthy(events)
+    from pluto_notary.debug_world import debug_world  # in debug images alone
+
+    return debug_world(places.DEBUG_WORLD, events)
+
+
+def _vendor() -> str:
+    """What the host calls itself; only a hint, which chooses between names of platforms."""
+    try:
+        with open(places.VENDOR, encoding="ascii", errors="replace") as file:
+            return file.read(64).strip()
+    except OSError:
+        return ""
 
 
 def _listener() -> socket.socket:

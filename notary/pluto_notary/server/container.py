@@ -1,7 +1,9 @@
-"""`python3 -m pluto_notary.server.container`: the notary as the only process of a container. It takes no argument.
+"""`python3 -m pluto_notary.server.container`: the notary in a container. It takes no argument.
 
-On Confidential Space the launcher starts it: there is no service manager, no run-time configuration and no device.
-Nothing that an operator can set is read; the port is the one that the image exposes (docs/formats/container.md).
+On Confidential Space the launcher starts it as root: there is no service manager, no run-time configuration and no
+device. It becomes two processes (`pluto_notary.evidence.space`): one stays root and may ask the launcher for tokens,
+the notary becomes its own user. Nothing that an operator can set is read; the port is the one that the image exposes
+(docs/formats/container.md).
 """
 
 from __future__ import annotations
@@ -15,33 +17,53 @@ from typing import Final
 
 from pluto_measure.errors import PlutoError
 from pluto_notary import systemd
-from pluto_notary.errors import EvidenceError
-from pluto_notary.evidence.messages import NodeRequest
-from pluto_notary.evidence.provider import Issue
+from pluto_notary.evidence import space
+from pluto_notary.evidence.prepare import account
 from pluto_notary.limits import Limits
 from pluto_notary.serial import standard_output
-from pluto_notary.server.run import Settings, run
 
 PORT: Final = 8443
+USER: Final = "pluto-notary"
+ACCOUNTS: Final = "/etc/passwd"
 _STDERR: Final = 2
-
-
-class NoProvider:
-    """Stands where a provider of evidence will: whoever asks is told that there is none."""
-
-    async def node(self, request: NodeRequest, issue: Issue) -> dict[str, object]:
-        """Raises EvidenceError, always."""
-        raise EvidenceError("unavailable", "this container has no provider of evidence")
 
 
 def main() -> int:
     """Serve until the engine ends it."""
     try:
-        with listener(PORT) as socket_:
-            run(_settings(socket_))
+        user, group = account(Path(ACCOUNTS).read_text(encoding="utf-8"), USER)
+        return space.run(serve, user=user, group=group)
     except (PlutoError, OSError) as error:
         sys.stderr.write(f"pluto-notary: error: {error}\n")
         return error.exit_code if isinstance(error, PlutoError) else 6
+
+
+def serve(helper: str) -> int:
+    """The notary's process; evidence comes from the helper at this address."""
+    # Imported here: the process that stays root has none of it.
+    from pluto_notary.evidence.client import HelperProvider
+    from pluto_notary.server.run import Settings, run
+    from pluto_notary.server.world import trustworthy
+
+    limits, events = Limits(), standard_output(time.monotonic)
+    provider = HelperProvider(helper, seconds=limits.evidence_seconds)
+
+    async def token(ekm: bytes) -> bytes:
+        return (await provider.legacy(ekm)).encode("ascii")
+
+    with listener(PORT) as listening:
+        run(
+            Settings(
+                listener=listening,
+                build_id=bytes.fromhex(systemd.build_id(Path(systemd.OS_RELEASE).read_text(encoding="utf-8"))),
+                provider=provider,
+                world=lambda: trustworthy(events),
+                events=events,
+                limits=limits,
+                ready=lambda _port, _key: _close_stderr(),
+                token=token,
+            )
+        )
     return 0
 
 
@@ -50,17 +72,6 @@ def listener(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
-
-
-def _settings(listening: socket.socket) -> Settings:
-    return Settings(
-        listener=listening,
-        build_id=bytes.fromhex(systemd.build_id(Path(systemd.OS_RELEASE).read_text(encoding="utf-8"))),
-        provider=NoProvider(),
-        events=standard_output(time.monotonic),
-        limits=Limits(),
-        ready=lambda _port, _key: _close_stderr(),
-    )
 
 
 def _close_stderr() -> None:

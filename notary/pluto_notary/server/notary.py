@@ -1,83 +1,229 @@
-"""The notary's answers: routes, rates and the evidence provider put together. IO only through what it is given."""
+"""The notary's answers: routes, rates, evidence and proofs put together. IO only through what it is given."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from OpenSSL import SSL
+
+from pluto_measure.errors import FormatError
+from pluto_measure.evidence import Envelope
+from pluto_measure.formats.strict_json import canonical
 from pluto_measure.record import record
 from pluto_notary import __version__
 from pluto_notary.errors import EvidenceError, PeerError
-from pluto_notary.evidence.messages import NodeRequest
-from pluto_notary.evidence.provider import EvidenceProvider, Issue
-from pluto_notary.limits import Limits, TokenBucket
+from pluto_notary.evidence.epochs import EpochKeeper
+from pluto_notary.evidence.provider import Provider
+from pluto_notary.evidence.requests import NodeRequest
+from pluto_notary.limits import Limits, Rates, TokenBucket, Unfinished
+from pluto_notary.protocol.errors import ChannelError
+from pluto_notary.protocol.messages import Evidence, Fetch, Hello
+from pluto_notary.protocol.session import NotarySession
+from pluto_notary.protocol.upgrade import Upgrade
 from pluto_notary.serial import EventWriter
+from pluto_notary.server import faults
+from pluto_notary.server.channel import Answers, Channel, Named, Told
+from pluto_notary.server.prover import Prover
 from pluto_notary.server.routes import (
     EvidenceWanted,
+    JudgementWanted,
+    KeysWanted,
+    ProofWanted,
     Request,
     Response,
+    broken,
     document,
     no_evidence,
+    no_proof,
     refusal,
     route,
     too_often,
 )
+from pluto_notary.statement.keys import SigningKey
+from pluto_notary.statement.proof import KeyEvidence
+from pluto_notary.statement.service import verification
 
-EPOCH_SECONDS: Final = 600.0  # the longest time for which one piece of evidence speaks
+_SESSION_BYTES: Final = 32
 
 
 @record
 class Node:
-    """What stays the same while this process runs: 32 bytes each."""
+    """What stays the same while this process runs. `token`: of version 1, where there is one."""
 
-    build_id: bytes
-    outer_key_digest: bytes
+    build_id: bytes  # 32 bytes
+    outer_key_digest: bytes  # 32 bytes
+    inner: SSL.Context
+    key: SigningKey
+    token: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 class Notary:
-    """Answers requests. `clock` gives seconds and never goes back; `wall` gives seconds since 1970, the host's word."""
+    """Answers requests and channels. `clock` gives seconds and never goes back, `random` secret bytes."""
 
     def __init__(
         self,
         node: Node,
-        provider: EvidenceProvider,
+        provider: Provider,
+        keeper: EpochKeeper,
+        prover: Prover,
         *,
         limits: Limits,
         events: EventWriter,
         clock: Callable[[], float],
-        wall: Callable[[], float],
+        random: Callable[[int], bytes],
     ) -> None:
-        self._node, self._provider, self._events = node, provider, events
-        self._clock, self._wall, self._start = clock, wall, clock()
-        self._bucket = TokenBucket(rate=limits.evidence_rate, burst=limits.evidence_burst, now=self._start)
-        self._device = asyncio.Lock()  # the helper answers one at a time; waiting here keeps its deadline honest
+        self._node, self._provider, self._keeper, self._prover = node, provider, keeper, prover
+        self._limits, self._events, self._clock, self._random = limits, events, clock, random
+        self._bucket = TokenBucket(rate=limits.evidence_rate, burst=limits.evidence_burst, now=clock())
+        most = limits.clients
+        self._fetches = Rates(rate=limits.fetch_rate, burst=limits.fetch_burst, clients=most)
+        self._judgements = Rates(rate=limits.verify_rate, burst=limits.verify_burst, clients=most)
+        self._askers = Rates(rate=limits.evidence_rate_of_one, burst=limits.evidence_burst_of_one, clients=most)
+        self._unfinished = Unfinished(limits.unfinished_bytes, limits.unfinished_free_bytes)
+        self._known: tuple[dict[str, object], KeyEvidence] | None = None  # of the epoch in force
 
-    async def answer(self, request: Request) -> Response:
-        """The response to a request; raises nothing that a client could cause."""
+    async def answer(self, request: Request, client: str) -> Response | Upgrade:
+        """The response to a request, or that it becomes a channel. Raises nothing: our bugs have a response, too."""
+        try:
+            return await self._response(request, client)
+        except Exception as error:  # noqa: BLE001
+            faults.tell(error)
+            self._events.emit("refused", code="internal")
+            return broken()
+
+    async def _response(self, request: Request, client: str) -> Response | Upgrade:
         try:
             wanted = route(request, version=__version__, build_id=self._node.build_id.hex())
         except PeerError as error:
             self._events.emit("refused", code=error.code)
-            return refusal(error)
-        return await self._evidence(wanted) if isinstance(wanted, EvidenceWanted) else wanted
+            return refusal(error, request.target.partition("?")[0])
+        match wanted:
+            case EvidenceWanted():
+                return await self._evidence(wanted, client)
+            case KeysWanted():
+                return await self._keys()
+            case ProofWanted():
+                return await self._proxy(wanted, client)
+            case JudgementWanted():
+                return self._judgement(wanted, client)
+        return wanted
 
-    async def _evidence(self, wanted: EvidenceWanted) -> Response:
-        now = self._clock()
-        if not self._bucket.take(now):
-            self._events.emit("refused", code="rate")
-            return too_often()
-        issue = Issue(
-            epoch=int((now - self._start) / EPOCH_SECONDS),
-            issued_at=datetime.fromtimestamp(self._wall(), UTC),
-            build_id=self._node.build_id,
+    async def channel(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upgrade: Upgrade, early: bytes, client: str
+    ) -> str:
+        """Serve a channel to its end; how it ended: "proof", a code of docs/protocol.md, or "gone"."""
+
+        async def proof(order: Fetch, hello: Hello, session: bytes, named: Named, told: Told) -> bytes:
+            self._admit(self._fetches, client)
+            return await self._prover.prove(
+                order, session=session, digest=hello.manifest_digest, named=named, told=told
+            )
+
+        async def evidence(session: NotarySession, hello: Hello, ekm: bytes) -> Evidence:
+            if hello.fresh:
+                self._admit(self._askers, client)
+            return await self._session_evidence(session, hello, ekm)
+
+        channel = Channel(
+            reader,
+            writer,
+            upgrade=upgrade,
+            context=self._node.inner,
+            answers=Answers(evidence, self._node.token, proof),
+            limits=self._limits,
+            unfinished=self._unfinished,
         )
+        await channel.serve(early)
+        if channel.fault is not None:
+            faults.tell(channel.fault)
+        return channel.outcome
+
+    async def key_evidence(self) -> KeyEvidence | None:
+        """Evidence of the statement key, of the epoch in force; None where it proves nothing. EvidenceError."""
+        envelope = (await self._keeper.current()).key_envelope
+        assert envelope is not None, "a keeper that was told the key has its evidence"
+        if envelope["type"] == "insecure":
+            return None
+        if self._known is None or self._known[0] is not envelope:
+            self._known = envelope, KeyEvidence.of(Envelope.parse(canonical(envelope)))
+        return self._known[1]
+
+    def _admit(self, rates: Rates, client: str) -> None:
+        if not rates.take(client, self._clock()):
+            raise ChannelError("rate", "this address asks too often")
+
+    async def _session_evidence(self, session: NotarySession, hello: Hello, ekm: bytes) -> Evidence:
+        epoch = await self._keeper.current()
+        envelope = epoch.envelope_text
+        if hello.fresh:
+            try:
+                epoch, fresh = await self._keeper.fresh(ekm, hello.nonce)
+            except EvidenceError as error:
+                raise ChannelError("fresh", "evidence for one session cannot be had now") from error
+            envelope = canonical(fresh)
+        return session.evidence(
+            session_id=self._random(_SESSION_BYTES),
+            epoch=epoch.number,
+            channel_key=epoch.channel_key,
+            envelope=envelope,
+            sign=epoch.key.sign,
+        )
+
+    async def _evidence(self, wanted: EvidenceWanted, client: str) -> Response:
+        now = self._clock()
+        if not (self._askers.take(client, now) and self._bucket.take(now)):
+            return self._too_often()
+        request = NodeRequest(wanted.nonce, self._node.outer_key_digest)
         try:
-            async with self._device:
-                envelope = await self._provider.node(NodeRequest(wanted.nonce, self._node.outer_key_digest), issue)
+            envelope = await self._provider.node(request, self._keeper.issue())
         except EvidenceError as error:
             self._events.emit("refused", code=error.code)
             return no_evidence(error)
         self._events.emit("evidence", purpose="node")
         return document(envelope)
+
+    async def _keys(self) -> Response:
+        try:
+            epoch = await self._keeper.current()
+        except EvidenceError as error:
+            self._events.emit("refused", code=error.code)
+            return no_evidence(error)
+        key = self._node.key
+        statement = {"publicKey": key.public.hex(), "address": f"0x{key.address.hex()}", "evidence": epoch.key_envelope}
+        channel = {"publicKey": epoch.channel_key.hex(), "epoch": epoch.number, "evidence": epoch.envelope}
+        return document({"statement": statement, "channel": channel})
+
+    async def _proxy(self, wanted: ProofWanted, client: str) -> Response:
+        try:
+            self._admit(self._fetches, client)
+            order = Fetch.parse(wanted.order)
+            session = self._random(_SESSION_BYTES)
+            proof = await self._prover.prove(order, session=session, digest=None, named=_any, told=_nobody)
+        except ChannelError as error:
+            self._events.emit("refused", code=error.code)
+            return no_proof(error)
+        self._events.emit("proof")
+        return Response(200, proof)
+
+    def _too_often(self) -> Response:
+        self._events.emit("refused", code="rate")
+        return too_often()
+
+    def _judgement(self, wanted: JudgementWanted, client: str) -> Response:
+        if not self._judgements.take(client, self._clock()):
+            return self._too_often()
+        try:
+            return document(verification(wanted.proof))
+        except FormatError as error:
+            self._events.emit("refused", code="json")
+            return refusal(PeerError(400, "json", error.problem))
+
+
+def _any(_: str, __: int) -> None:
+    """A caller of /v1/proxy names no target but the manifest's."""
+
+
+def _nobody(_: str) -> None:
+    """Nobody follows how far a call of /v1/proxy is."""

@@ -1,4 +1,4 @@
-"""One process of the notary from start to stop: key, TLS, events, signals. For trust domain, container and `serve`."""
+"""One process of the notary from start to stop: keys, TLS, events, signals. For trust domain, container and `serve`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,40 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pluto_measure.record import record
 from pluto_notary import __version__
 from pluto_notary.certificate import make_identity, server_context
-from pluto_notary.evidence.provider import EvidenceProvider
+from pluto_notary.evidence.epochs import EpochKeeper, EpochLimits, Keeping
+from pluto_notary.evidence.provider import Provider
 from pluto_notary.limits import Limits
+from pluto_notary.manifest.workers import Workers
+from pluto_notary.protocol import inner
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.edge import Edge
 from pluto_notary.server.notary import Node, Notary
+from pluto_notary.server.prover import Prover, Tools
+from pluto_notary.server.world import World
+from pluto_notary.statement.keys import SigningKey
+from pluto_notary.statement.proof import KeyEvidence
 
 
 @record
 class Settings:
-    """What one process needs. `ready` is called with the port and the outer key's digest once requests are answered."""
+    """What one process needs. `ready` is called with the port and the outer key's digest once requests are answered.
+
+    `world` is made in the running loop. `token`: of version 1 of the protocol, on Confidential Space.
+    """
 
     listener: socket.socket
     build_id: bytes
-    provider: EvidenceProvider
+    provider: Provider
+    world: Callable[[], World]
     events: EventWriter
     limits: Limits
     ready: Callable[[int, bytes], None]
+    token: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 def run(settings: Settings) -> None:
@@ -48,18 +60,77 @@ async def _run(settings: Settings) -> None:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, in a running loop."""
-    identity = make_identity(os.urandom)
-    notary = Notary(
-        Node(settings.build_id, identity.key_digest),
+    outer = make_identity(os.urandom)
+    key, events, world = SigningKey.generate(os.urandom), settings.events, settings.world()
+    keeper = EpochKeeper(
         settings.provider,
+        Keeping(settings.build_id, outer.key_digest, key.public),
+        limits=EpochLimits(),
+        clock=time.monotonic,
+        wall=time.time,
+        random=os.urandom,
+        told=lambda purpose: events.emit("evidence", purpose=purpose),
+        refused=lambda code: events.emit("refused", code=code),
+    )
+    judges = Workers()
+    try:
+        notary = _notary(settings, outer.key_digest, key, keeper, world, judges)
+        edge = Edge(
+            tls=server_context(outer),
+            limits=settings.limits,
+            answer=notary.answer,
+            channel=notary.channel,
+            events=events,
+        )
+        port: int = settings.listener.getsockname()[1]
+        settings.listener.listen(settings.limits.connections)
+        beside = [asyncio.ensure_future(one) for one in (keeper.run(), world.clock.run())]
+        for task in beside:
+            task.add_done_callback(_ended)
+        events.emit("ready", port=port, buildid=settings.build_id.hex())
+        settings.ready(port, outer.key_digest)
+        try:
+            await edge.serve(settings.listener, stop)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+    finally:
+        await judges.close()
+
+
+def _notary(
+    settings: Settings, outer_key_digest: bytes, key: SigningKey, keeper: EpochKeeper, world: World, judges: Workers
+) -> Notary:
+    async def key_evidence() -> KeyEvidence | None:
+        return await notary.key_evidence()
+
+    tools = Tools(
+        build_id=settings.build_id,
+        key=key,
+        legacy_key=SigningKey.generate(os.urandom),
+        key_evidence=key_evidence,
+        fetch=world.fetch,
+        judges=judges,
+        interval=world.clock.interval,
+        clock=time.monotonic,
+        random=os.urandom,
+    )
+    inner_context = inner.server_context(make_identity(os.urandom))
+    notary = Notary(
+        Node(settings.build_id, outer_key_digest, inner_context, key, settings.token),
+        settings.provider,
+        keeper,
+        Prover(tools, most=settings.limits.fetches),
         limits=settings.limits,
         events=settings.events,
         clock=time.monotonic,
-        wall=time.time,
+        random=os.urandom,
     )
-    edge = Edge(tls=server_context(identity), limits=settings.limits, answer=notary.answer, events=settings.events)
-    port: int = settings.listener.getsockname()[1]
-    settings.listener.listen(settings.limits.connections)
-    settings.events.emit("ready", port=port, buildid=settings.build_id.hex())
-    settings.ready(port, identity.key_digest)
-    await edge.serve(settings.listener, stop)
+    return notary
+
+
+def _ended(task: asyncio.Future[None]) -> None:
+    """What runs beside the server never ends by itself: a bug of ours goes to the journal, which stays inside."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        asyncio.get_running_loop().call_exception_handler({"message": "a part of the notary ended", "exception": error})

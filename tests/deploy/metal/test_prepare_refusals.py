@@ -20,8 +20,8 @@ from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare import command as prepare_command
 from pluto_deploy.metal.prepare import places
 from pluto_deploy.metal.pyinfra_process import Job, run
-from pluto_deploy.progress import Silent
 from pluto_measure.errors import RefusedError, SourceError, UsageError
+from pluto_measure.progress import Silent
 from simulators.debian_mirror import Signer
 from simulators.metal import intel, packages, releases
 from simulators.metal.host import Host

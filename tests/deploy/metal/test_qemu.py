@@ -205,7 +205,7 @@ def test_the_emulated_machine_is_that_of_local_but_for_its_ends() -> None:
         serial_log=Path("/serial"),
         tpm_fd=7,
         port=0,
-        **({"monitor_fd": 8} if "monitor_fd" in local.Wiring.__slots__ else {}),
+        monitor_fd=8,
     )
     platform = profile("local-uki-kernel")
     theirs = local.arguments(local.Machine(), ends)

@@ -12,8 +12,8 @@ import pytest
 
 from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.pyinfra_process import Job, Operation, run
-from pluto_deploy.progress import Silent
 from pluto_measure.errors import SourceError
+from pluto_measure.progress import Silent
 
 LOGIN = Login("host.example", "root", 2222, Path("/keys/login"), Path("/keys/known hosts"))
 ANSWER = {"operations": [{"name": "packages", "changed": True}, {"name": "users", "changed": False}], "facts": {}}

@@ -18,12 +18,12 @@ from pluto_deploy.metal.prepare.preparation import Preparation
 from pluto_deploy.metal.prepare.wanted import wanted
 from pluto_deploy.metal.profiles import hetzner_install
 from pluto_deploy.metal.pyinfra_process import Job, Outcome
-from pluto_deploy.progress import Progress, on_stderr
 from pluto_image import inputs
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
 from pluto_measure.command import Result
 from pluto_measure.errors import RefusedError, SourceError, UsageError
+from pluto_measure.progress import Progress, on_stderr
 from pluto_measure.wording import counted
 
 PREPARE: Final = """Make a machine a host of trust domains: packages for quotes, kernel, users, network, traffic rules,

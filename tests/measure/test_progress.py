@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pluto_deploy.progress import on_stderr
+from pluto_measure.progress import on_stderr
 
 
 class Gone(io.StringIO):

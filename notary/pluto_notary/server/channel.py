@@ -1,0 +1,272 @@
+"""One channel: bytes of an upgraded connection through the inner TLS to a session, and its messages back.
+
+    connection -> stream (WebSocket, tcp) -> inner TLS -> [v1 opening] -> session -> evidence, then one proof
+
+It decides nothing: the protocol's rooms do. Every wait has a deadline, and whatever a client does ends in one error
+frame and the end of its own connection. While we work for a client it must be silent; if it goes away, the work ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from OpenSSL import SSL
+
+from pluto_measure.record import record
+from pluto_notary.errors import EvidenceError
+from pluto_notary.limits import Limits, Unfinished
+from pluto_notary.protocol.errors import ChannelError
+from pluto_notary.protocol.inner import InnerTls
+from pluto_notary.protocol.legacy import LegacyOpening
+from pluto_notary.protocol.messages import Evidence, Fetch, Hello, Progress, Proof
+from pluto_notary.protocol.session import NotarySession
+from pluto_notary.protocol.states import State
+from pluto_notary.protocol.upgrade import Upgrade
+
+_READ_BYTES: Final = 32 * 1024
+
+T = TypeVar("T")
+Told = Callable[[str], None]  # of a step
+Named = Callable[[str, int], None]  # of a host and a port: ChannelError if the client named others before
+
+
+@record
+class Answers:
+    """What a channel asks of the rest. All raise ChannelError; `evidence` and `token` EvidenceError, too."""
+
+    evidence: Callable[[NotarySession, Hello, bytes], Awaitable[Evidence]]  # with the EKM
+    token: Callable[[bytes], Awaitable[bytes]] | None  # of version 1, for the EKM; None where there is none
+    proof: Callable[[Fetch, Hello, bytes, Named, Told], Awaitable[bytes]]  # with the session's id
+
+
+class Channel:
+    """Serves one connection after its upgrade.
+
+    Afterwards `outcome` says how it ended, for the event: "proof", a code, or "gone"; and `fault` which bug of ours it
+    was, if it was one.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        upgrade: Upgrade,
+        context: SSL.Context,
+        answers: Answers,
+        limits: Limits,
+        unfinished: Unfinished,
+    ) -> None:
+        self._reader, self._writer, self._upgrade = reader, writer, upgrade
+        self._answers, self._limits, self._unfinished = answers, limits, unfinished
+        self._clock = asyncio.get_running_loop().time
+        self._stream = upgrade.stream()
+        self._tls = InnerTls(context, server=True)
+        self._opening: LegacyOpening | None = None
+        self._session: NotarySession | None = None
+        self._gone = False
+        self._waits = 0  # bytes of a message that is not complete
+        self._began = 0.0
+        self.outcome = "gone"
+        self.fault: Exception | None = None
+
+    async def serve(self, early: bytes) -> None:
+        """Until the session is over; `early`: what came behind the upgrade already. OSError if the client went away."""
+        try:
+            # Whoever leaves in order is answered in order.
+            with contextlib.suppress(EOFError):
+                async with asyncio.timeout(self._limits.channel_seconds):
+                    await self._established(early)
+                    if self._tls.version == 1:
+                        await self._opened()
+                    await self._conversation()
+        except ChannelError as error:
+            await self._refuse(error)
+        except TimeoutError:
+            await self._refuse(ChannelError("time", "the session took too long"))
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001  a bug of ours ends this session and nothing else
+            await self._refuse(self._failed(error))
+        finally:
+            self._progressed(0)
+        await self._close()
+
+    async def _established(self, early: bytes) -> None:
+        """Until the inner handshake is done."""
+        async with asyncio.timeout(self._limits.handshake_seconds):
+            if early:
+                self._take(early)
+                await self._flush()
+            while not self._tls.established:
+                await self._more()
+
+    async def _opened(self) -> None:
+        """The opening of version 1."""
+        self._opening = opening = LegacyOpening(confidential_space=self._answers.token is not None)
+        async with asyncio.timeout(self._limits.handshake_seconds):
+            opening.feed(self._tls.read())
+            while not opening.wanted:
+                await self._more()
+                opening.feed(self._tls.read())
+        assert self._answers.token is not None, "else the opening refused"
+        token = await self._working(self._answers.token(self._tls.ekm))
+        self._tls.write(opening.send_token(token))
+        self._session = NotarySession(ekm=self._tls.ekm)  # who says errors from now on
+        await self._sent()
+
+    async def _conversation(self) -> None:
+        session = self._session = self._session or NotarySession(ekm=self._tls.ekm)
+        session_id = b""
+        while True:
+            data = self._tls.read()
+            session.feed(data)
+            message = session.next_message()
+            self._progressed(self._waits + len(data) if message is None else 0)
+            if message is None:
+                await self._more()
+            elif isinstance(message, Hello):
+                evidence = await self._working(self._answers.evidence(session, message, self._tls.ekm))
+                session_id = evidence.session_id
+                self._tls.write(session.send(evidence))
+                await self._sent()
+            else:
+                assert session.hello is not None, "nothing is asked for before the commitment"
+                work = self._answers.proof(message, session.hello, session_id, self._upgrade.must_name, self._tell)
+                self._tls.write(session.send(Proof(await self._working(work))))
+                await self._sent()
+                self.outcome = "proof"
+                return
+
+    def _progressed(self, waits: int) -> None:
+        """So many bytes of a message have come. ChannelError if there is no room for them."""
+        if not self._waits:
+            self._began = self._clock()
+        if not self._unfinished.grows(self._waits, waits):
+            raise ChannelError("busy", "there is no room for another large message")
+        self._waits = waits
+
+    def _tell(self, step: str) -> None:
+        session = self._session
+        if session is None or session.state is not State.OWES_PROOF or self._gone:
+            return  # the client has just ended the session, and this work is about to be
+        self._tls.write(session.send(Progress(step)))
+        while data := self._tls.data_to_send():
+            self._writer.write(self._stream.send(data))  # few and short: nobody waits for them to leave
+
+    async def _working(self, work: Awaitable[T]) -> T:
+        """The result, unless the client goes away or speaks before it is there."""
+        task, client = asyncio.ensure_future(self._done(work)), asyncio.ensure_future(self._silent())
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                await asyncio.wait({task, client}, return_when=asyncio.FIRST_COMPLETED)
+            if client.done():
+                client.result()  # it never has one: it raises
+            return task.result()
+        finally:
+            for one in (task, client):
+                one.cancel()
+            await asyncio.gather(task, client, return_exceptions=True)
+
+    async def _done(self, work: Awaitable[T]) -> T:
+        """The result of our own work, whose errors are none of the client's."""
+        try:
+            return await work
+        except ChannelError:
+            raise
+        except EvidenceError as error:
+            raise ChannelError("evidence", "evidence cannot be had now") from error
+        except Exception as error:
+            raise self._failed(error) from error
+
+    async def _silent(self) -> None:
+        """Returns never: ends by ChannelError if the client says something, by EOFError if it is gone."""
+        while True:
+            self._take(await self._read(None))
+            await self._flush()
+            if data := self._tls.read():
+                if self._session is None:
+                    raise ChannelError("order", "nothing may be said now")
+                self._session.feed(data)
+                self._session.next_message()
+            if self._tls.ended or self._stream.ended:
+                raise EOFError
+
+    async def _more(self) -> None:
+        """Wait for bytes of the client, and do what they ask of the layers below the session."""
+        if self._stream.ended or self._tls.ended:
+            raise EOFError
+        seconds = self._limits.idle_seconds
+        if self._waits:
+            seconds = min(seconds, max(0.0, self._began + self._limits.message_seconds - self._clock()))
+        self._take(await self._read(seconds))
+        await self._flush()
+
+    async def _read(self, seconds: float | None) -> bytes:
+        async with asyncio.timeout(seconds):
+            data = await self._reader.read(_READ_BYTES)
+        if not data:
+            self._gone = True
+            raise EOFError
+        return data
+
+    def _take(self, data: bytes) -> None:
+        if inner := self._stream.feed(data):
+            self._tls.feed(inner)
+
+    async def _sent(self) -> None:
+        """A message of ours leaves. A client that reads too slowly is gone."""
+        try:
+            async with asyncio.timeout(self._limits.message_seconds):
+                await self._flush()
+        except TimeoutError:
+            self._gone = True
+            raise EOFError from None
+
+    async def _flush(self) -> None:
+        """Send what waits. A client that reads too slowly is gone."""
+        replies = self._stream.replies()
+        if replies:
+            self._writer.write(replies)
+        while data := self._tls.data_to_send():
+            self._writer.write(self._stream.send(data))
+            await self._drain()
+        if replies:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.response_seconds):
+                await self._writer.drain()
+        except TimeoutError:
+            self._gone = True
+            raise EOFError from None
+
+    async def _refuse(self, error: ChannelError) -> None:
+        """The one error frame, where the client can still be told."""
+        self.outcome = error.code
+        if self._gone or not self._tls.established:
+            return
+        refusing = self._session if self._session is not None else self._opening
+        if refusing is None:
+            return
+        with contextlib.suppress(ChannelError, EOFError, RuntimeError, SSL.Error):  # the layer below may be what failed
+            if data := refusing.refuse(error):
+                self._tls.write(data)
+                await self._flush()
+
+    async def _close(self) -> None:
+        if self._gone:
+            return
+        self._tls.close()
+        with contextlib.suppress(ChannelError, EOFError, SSL.Error):
+            await self._flush()
+            self._writer.write(self._stream.replies() + self._stream.close())
+            await self._drain()
+
+    def _failed(self, error: Exception) -> ChannelError:
+        self.fault = error
+        return ChannelError("internal", "the notary failed")

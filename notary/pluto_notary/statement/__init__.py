@@ -1,0 +1,1 @@
+"""Statements that anyone can verify: their digests, their keys, the proof file and its judgement."""
