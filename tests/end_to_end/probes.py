@@ -15,7 +15,7 @@ DEFINITION: Final = "image/notary"
 _UNITS: Final = "usr/lib/systemd/system"
 _PLACE: Final = "usr/lib/pluto-probe.py"
 _UNIT: Final = "pluto-notary.service"
-# User networks name no gateway and no DNS server where they are restricted, and without a route no packet gets as far as
+# User networks name no gateway and no DNS server where they are restricted; without a route no packet comes as far as
 # the filter. Elsewhere DHCP names them: what becomes of them is the same.
 _NETWORK: Final = """
 [Match]

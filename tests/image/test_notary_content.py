@@ -255,3 +255,14 @@ def test_the_debug_images_world_has_one_site_whose_authority_can_name_no_other()
     leaf.verify_directly_issued_by(authority)
     san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert list(world["hosts"]) == san.get_values_for_type(x509.DNSName) == ["site.pluto.test"]
+
+
+def test_no_module_asks_cffi_for_a_callback() -> None:
+    """It would need memory that is writable and executable, which the units forbid: the program would end there."""
+    for path in closure((*MACHINE, *CONTAINER)):
+        for node in run_time(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                name = node.func.attr
+                made = name == "callback" or (name.startswith("set_") and name.endswith("_callback"))
+                assert not made, f"{path.name}: {name}"
+                assert name != "set_verify" or len(node.args) < 2, f"{path.name}: set_verify with a callback"

@@ -64,13 +64,13 @@ class Broken(whole.TdProvider):
         return await super().evidence(request, issue)
 
 
-def test_a_bug_in_a_provider_is_told_as_internal_and_mended_by_the_next_attempt(start: Start, watched: Watched) -> None:
+def test_a_bug_in_a_provider_is_missing_evidence_and_mended_by_the_next_attempt(start: Start, watched: Watched) -> None:
     provider = Broken()
     provider.bug = RuntimeError(CANARY)
     notary = start(provider=provider)
-    notary.soon(lambda: notary.codes == ["internal"])  # the epoch that was to be made ahead
+    notary.soon(lambda: notary.codes == ["unavailable"])  # the epoch that was to be made ahead
     with notary.client(manifest(), **SECRETS).go("hello") as client:
-        assert client.ending() == "internal"
+        assert client.ending() == "evidence"
     with notary.https() as connection:
         connection.sendall(b"GET /v1/evidence?nonce=00 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         status, _, answer = clients.json_of(clients.until_closed(connection))
