@@ -46,7 +46,7 @@ ROOMS = (
     | room("pluto_notary.protocol", "body errors frames inner legacy messages session states stream upgrade")
     | room(
         "pluto_notary.server",
-        "channel edge faults notary openapi prover routes run session world",
+        "channel edge faults notary openapi outer prover routes run session world",
     )
     | room(
         "pluto_notary.statement",

@@ -25,8 +25,10 @@ from pluto_notary.protocol.messages import Evidence, Fetch, Hello, Progress, Pro
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.states import State
 from pluto_notary.protocol.upgrade import Upgrade
+from pluto_notary.server.outer import Outer
 
 _READ_BYTES: Final = 32 * 1024
+_TELL_SECONDS: Final = 0.05  # steps that take less are told together, with what follows them
 
 T = TypeVar("T")
 Told = Callable[[str], None]  # of a step
@@ -51,8 +53,7 @@ class Channel:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        connection: Outer,
         *,
         upgrade: Upgrade,
         context: SSL.Context,
@@ -60,7 +61,7 @@ class Channel:
         limits: Limits,
         unfinished: Unfinished,
     ) -> None:
-        self._reader, self._writer, self._upgrade = reader, writer, upgrade
+        self._connection, self._upgrade = connection, upgrade
         self._answers, self._limits, self._unfinished = answers, limits, unfinished
         self._clock = asyncio.get_running_loop().time
         self._stream = upgrade.stream()
@@ -68,6 +69,7 @@ class Channel:
         self._opening: LegacyOpening | None = None
         self._session: NotarySession | None = None
         self._gone = False
+        self._telling: asyncio.TimerHandle | None = None
         self._waits = 0  # bytes of a message that is not complete
         self._began = 0.0
         self.outcome = "gone"
@@ -93,6 +95,8 @@ class Channel:
             await self._refuse(self._failed(error))
         finally:
             self._progressed(0)
+            if self._telling is not None:
+                self._telling.cancel()
         await self._close()
 
     async def _established(self, early: bytes) -> None:
@@ -154,8 +158,13 @@ class Channel:
         if session is None or session.state is not State.OWES_PROOF or self._gone:
             return  # the client has just ended the session, and this work is about to be
         self._tls.write(session.send(Progress(step)))
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self._told)
+
+    def _told(self) -> None:
+        self._telling = None
         while data := self._tls.data_to_send():
-            self._writer.write(self._stream.send(data))  # few and short: nobody waits for them to leave
+            self._connection.write(self._stream.send(data))  # few and short: nobody waits for them to leave
 
     async def _working(self, work: Awaitable[T]) -> T:
         """The result, unless the client goes away or speaks before it is there."""
@@ -207,7 +216,7 @@ class Channel:
 
     async def _read(self, seconds: float | None) -> bytes:
         async with asyncio.timeout(seconds):
-            data = await self._reader.read(_READ_BYTES)
+            data = await self._connection.read(_READ_BYTES)
         if not data:
             self._gone = True
             raise EOFError
@@ -230,17 +239,16 @@ class Channel:
         """Send what waits. A client that reads too slowly is gone."""
         replies = self._stream.replies()
         if replies:
-            self._writer.write(replies)
+            self._connection.write(replies)
         while data := self._tls.data_to_send():
-            self._writer.write(self._stream.send(data))
+            self._connection.write(self._stream.send(data))
             await self._drain()
         if replies:
             await self._drain()
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(self._limits.response_seconds):
-                await self._writer.drain()
+            await self._connection.drain(self._limits.response_seconds)
         except TimeoutError:
             self._gone = True
             raise EOFError from None
@@ -253,7 +261,7 @@ class Channel:
         refusing = self._session if self._session is not None else self._opening
         if refusing is None:
             return
-        with contextlib.suppress(ChannelError, EOFError, RuntimeError, SSL.Error):  # the layer below may be what failed
+        with contextlib.suppress(ChannelError, EOFError, RuntimeError, OSError, SSL.Error):  # of what failed
             if data := refusing.refuse(error):
                 self._tls.write(data)
                 await self._flush()
@@ -262,9 +270,9 @@ class Channel:
         if self._gone:
             return
         self._tls.close()
-        with contextlib.suppress(ChannelError, EOFError, SSL.Error):
+        with contextlib.suppress(ChannelError, EOFError, OSError, SSL.Error):
             await self._flush()
-            self._writer.write(self._stream.replies() + self._stream.close())
+            self._connection.write(self._stream.replies() + self._stream.close())
             await self._drain()
 
     def _failed(self, error: Exception) -> ChannelError:

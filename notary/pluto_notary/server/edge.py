@@ -12,7 +12,6 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from asyncio import sslproto
 from collections.abc import Awaitable, Callable
 
 from pluto_notary.errors import PeerError
@@ -20,18 +19,17 @@ from pluto_notary.limits import Limits, Shares, Unfinished
 from pluto_notary.protocol.upgrade import Upgrade
 from pluto_notary.serial import EventWriter
 from pluto_notary.server import faults
+from pluto_notary.server.outer import Outer
 from pluto_notary.server.routes import Request, Response, busy, full, late, refusal
 from pluto_notary.server.session import HttpSession
 
 Answer = Callable[[Request, str], Awaitable[Response | Upgrade]]  # a request and the client's share (see `client_of`)
 # An upgraded connection, what came behind the request, and the client's share; gives how it ended.
-Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Upgrade, bytes, str], Awaitable[str]]
+Served = Callable[[Outer, Upgrade, bytes, str], Awaitable[str]]
 
 _READ_BYTES = 16 * 1024
 _WRITE_BYTES = 64 * 1024
 _SILENCE_SECONDS = 0.3  # whoever is silent so long has said all
-# asyncio keeps so much for each TLS connection as long as it lasts; 256 KiB unless told otherwise. Most are idle.
-sslproto.SSLProtocol.max_size = 4 * 1024
 
 
 class Edge:
@@ -95,11 +93,11 @@ class Edge:
 
     async def _served(self, plain: socket.socket, client: str) -> None:
         try:
-            connection = await self._handshake(plain, client)
+            outer = await Outer.accept(plain, self._tls, seconds=self._limits.handshake_seconds)
         except OSError:  # ssl.SSLError and TimeoutError are
-            plain.close()
             self._events.emit("refused", code="tls")
             return
+        connection = _Connection(outer, client)
         try:
             if (upgraded := await self._converse(connection)) is not None:
                 await self._upgraded(connection, *upgraded)
@@ -110,23 +108,7 @@ class Edge:
         else:
             await self._close(connection)
         finally:
-            connection.writer.transport.abort()  # does nothing to a connection that was closed in order
-
-    async def _handshake(self, plain: socket.socket, client: str) -> _Connection:
-        loop = asyncio.get_running_loop()
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = asyncio.StreamReader(limit=2 * self._limits.head_bytes, loop=loop)
-        protocol = _Protocol(reader, loop=loop)
-        transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol,
-            plain,
-            ssl=self._tls,
-            ssl_handshake_timeout=self._limits.handshake_seconds,
-            ssl_shutdown_timeout=self._limits.close_seconds,
-        )
-        transport.set_write_buffer_limits(high=_WRITE_BYTES)
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        return _Connection(reader, writer, protocol.gone, client)
+            outer.abort()  # does nothing to a connection that was closed in order
 
     async def _converse(self, connection: _Connection) -> tuple[Upgrade, bytes, bytes] | None:
         """Until HTTP is over. What the connection became, the 101 and what came behind the request, if it did.
@@ -166,7 +148,7 @@ class Edge:
                 held = session.held
                 if session.asks_to_go_on:
                     await self._write(connection, session.go_on())
-                session.feed(await connection.reader.read(_READ_BYTES))
+                session.feed(await connection.outer.read(_READ_BYTES))
         finally:
             self._unfinished.grows(held, 0)
         return request
@@ -174,7 +156,7 @@ class Edge:
     async def _answered(self, request: Request, connection: _Connection) -> Response | Upgrade:
         """The answer, unless it takes too long. EOFError if the client does not wait for it: then no work goes on."""
         answering = asyncio.ensure_future(self._answer(request, connection.client))
-        leaving = asyncio.ensure_future(connection.gone.wait())
+        leaving = asyncio.ensure_future(connection.outer.gone())
         try:
             done, _ = await asyncio.wait(
                 {answering, leaving}, timeout=self._limits.answer_seconds, return_when=asyncio.FIRST_COMPLETED
@@ -193,7 +175,7 @@ class Edge:
     async def _upgraded(self, connection: _Connection, upgrade: Upgrade, head: bytes, early: bytes) -> None:
         try:
             await self._write(connection, head)
-            outcome = await self._channel(connection.reader, connection.writer, upgrade, early, connection.client)
+            outcome = await self._channel(connection.outer, upgrade, early, connection.client)
         finally:
             self._channels -= 1
         if outcome == "proof":
@@ -211,24 +193,23 @@ class Edge:
     async def _write(self, connection: _Connection, data: bytes) -> None:
         async with asyncio.timeout(self._limits.response_seconds):
             for start in range(0, len(data), _WRITE_BYTES):  # one long write would be out of sight of `drain`
-                connection.writer.write(data[start : start + _WRITE_BYTES])
-                await connection.writer.drain()
+                connection.outer.write(data[start : start + _WRITE_BYTES])
+                await connection.outer.drain(self._limits.response_seconds)
 
     async def _close(self, connection: _Connection) -> None:
         with contextlib.suppress(OSError):  # a client need not close in order, nor in time
             if connection.refused:
-                await self._linger(connection.reader)
-            connection.writer.close()
-            async with asyncio.timeout(self._limits.response_seconds):
-                await connection.writer.wait_closed()
+                await self._linger(connection.outer)
+            async with asyncio.timeout(self._limits.close_seconds):
+                await connection.outer.close()
 
-    async def _linger(self, reader: asyncio.StreamReader) -> None:
+    async def _linger(self, outer: Outer) -> None:
         """Let a client say what it was saying: closing would reset the connection, and what we said would be lost."""
         async with asyncio.timeout(self._limits.close_seconds):
             with contextlib.suppress(TimeoutError):
                 while True:
                     async with asyncio.timeout(_SILENCE_SECONDS):
-                        if not await reader.read(_READ_BYTES):
+                        if not await outer.read(_READ_BYTES):
                             return
 
     def _failed(self, error: BaseException) -> None:
@@ -244,29 +225,11 @@ class Edge:
             self._failed(error if isinstance(error, BaseException) else RuntimeError())
 
 
-class _Protocol(asyncio.StreamReaderProtocol):
-    """Knows when the client is gone, also while nobody reads. TLS has no half-open connections here."""
-
-    def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(reader, loop=loop)
-        self.gone = asyncio.Event()
-
-    def eof_received(self) -> bool | None:
-        self.gone.set()
-        return super().eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.gone.set()
-        super().connection_lost(exc)
-
-
 class _Connection:
     """One client's. `refused`: it was told that it may not do what it does, and may be doing it still."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event, client: str
-    ) -> None:
-        self.reader, self.writer, self.gone, self.client = reader, writer, gone, client
+    def __init__(self, outer: Outer, client: str) -> None:
+        self.outer, self.client = outer, client
         self.refused = False
 
 

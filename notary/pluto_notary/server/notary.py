@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -25,6 +24,7 @@ from pluto_notary.protocol.upgrade import Upgrade
 from pluto_notary.serial import EventWriter
 from pluto_notary.server import faults
 from pluto_notary.server.channel import Answers, Channel, Named, Told
+from pluto_notary.server.outer import Outer
 from pluto_notary.server.prover import Prover
 from pluto_notary.server.routes import (
     EvidenceWanted,
@@ -110,9 +110,7 @@ class Notary:
                 return self._judgement(wanted, client)
         return wanted
 
-    async def channel(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upgrade: Upgrade, early: bytes, client: str
-    ) -> str:
+    async def channel(self, connection: Outer, upgrade: Upgrade, early: bytes, client: str) -> str:
         """Serve a channel to its end; how it ended: "proof", a code of docs/protocol.md, or "gone"."""
 
         async def proof(order: Fetch, hello: Hello, session: bytes, named: Named, told: Told) -> bytes:
@@ -127,8 +125,7 @@ class Notary:
             return await self._session_evidence(session, hello, ekm)
 
         channel = Channel(
-            reader,
-            writer,
+            connection,
             upgrade=upgrade,
             context=self._node.inner,
             answers=Answers(evidence, self._node.token, proof),

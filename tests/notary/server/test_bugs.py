@@ -19,7 +19,7 @@ from pluto_notary.protocol.inner import InnerTls
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.stream import TcpStream, WebSocketStream
 from pluto_notary.protocol.upgrade import Upgrade
-from pluto_notary.server import channel, faults
+from pluto_notary.server import channel, faults, outer
 from pluto_notary.server.edge import Edge
 from pluto_notary.server.notary import Notary
 from pluto_notary.server.prover import Prover
@@ -150,7 +150,7 @@ def test_a_bug_in_a_callback_of_the_loop_is_an_event_and_a_place(
 ) -> None:
     notary = start()
     with monkeypatch.context() as patched:
-        patched.setattr(asyncio.StreamReader, "feed_data", broken(ValueError(CANARY)))
+        patched.setattr(outer, "_settle", broken(ValueError(CANARY)))
         with notary.https() as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             clients.until_closed(connection)

@@ -84,16 +84,21 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             behaviour.asked.append(request)
             time.sleep(behaviour.pause)
-            if self.path != "/v1/token":
-                self._answer(404, b"")
-            elif (problem := refusal_of(request)) is not None:
-                behaviour.problems.append(problem)
-                self._answer(400, problem.encode())
-            elif behaviour.statuses:
-                status, retry = behaviour.statuses.pop(0)
-                self._answer(status, b"quota", retry)
-            else:
-                self._answer(200, behaviour.body(token_of(behaviour.change(_claims(request)), request["token_type"])))
+            answer = self._found(request)
+        self._answer(*answer)  # not counted: whoever has it may ask again before we notice
+
+    def _found(self, request: dict[str, Any]) -> tuple[int, bytes, str | None]:
+        behaviour = self.server.behaviour
+        if self.path != "/v1/token":
+            return 404, b"", None
+        if (problem := refusal_of(request)) is not None:
+            behaviour.problems.append(problem)
+            return 400, problem.encode(), None
+        if behaviour.statuses:
+            status, retry = behaviour.statuses.pop(0)
+            return status, b"quota", retry
+        token = token_of(behaviour.change(_claims(request)), request["token_type"])
+        return 200, behaviour.body(token), None
 
     def _answer(self, status: int, body: bytes, retry: str | None = None) -> None:
         self.send_response(status)
