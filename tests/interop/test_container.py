@@ -222,8 +222,8 @@ class TestDocker:
 
     def test_it_runs_serves_and_stops(self, layout: oci.Layout, daemon: Daemon) -> None:
         (image,) = daemon.client.images.load(containers.archive(layout.files))
-        # Less than any engine gives: nothing to write to, no network but its own loopback, and no capability but those to
-        # become another user and to end that user's process. The notary has none of them.
+        # Less than any engine gives: nothing to write to, no network but its own loopback, and no capability but
+        # those to become another user and to end that user's process. The notary has none of them.
         container = daemon.client.containers.run(
             image, detach=True, network_mode="none", read_only=True,
             cap_drop=["ALL"], cap_add=["SETUID", "SETGID", "KILL"],
