@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EMPTY_DIGEST: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _RATE, _BURST = 1.0, 6  # tokens a second, and at once: a fifth of what a whole project may ask
 _BACKLOG: Final = 16
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group
 
 
@@ -41,6 +42,8 @@ def run(notary: Callable[[str], int], *, user: int, group: int, launcher_socket:
 
     OSError if the split cannot be made.
     """
+    # Process 1 of a container is not ended by a signal that nobody handles yet: it would be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     address = "\0pluto-evidence-" + os.urandom(16).hex()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address)
@@ -71,6 +74,7 @@ def _be_the_notary(notary: Callable[[str], int], address: str, user: int, group:
     try:
         if os.getuid() == 0:
             give_up(user, group)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         code = notary(address)
     except BaseException as error:  # noqa: BLE001  nothing of this process may run into what process 1 does next
         sys.stderr.write(f"pluto-notary: error: {type(error).__name__}\n")
@@ -91,9 +95,10 @@ def _be_the_helper(listener: socket.socket, child: int, launcher_socket: str, us
             raise SystemExit(code if code >= 0 else 128 - code)
 
     signal.signal(signal.SIGCHLD, ended)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         ended()  # it may have been faster than the handler
         serve(listener, helper, admit=lambda connection: admitted(connection, user))
     except SystemExit as end:
