@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pluto_deploy.commands import apply
-from pluto_deploy.metal import connection, copying
+from pluto_deploy.metal import copying, login
 from pluto_notary.config import encode_config_disk, encode_payload
 from simulators.metal import desk, killed
 from simulators.metal.desk import Desk, states
@@ -135,7 +135,7 @@ def test_an_interrupt_is_no_reason_to_leave_anything_half_done(mine: Desk) -> No
 def test_a_cable_that_is_pulled_while_the_image_is_copied(
     mine: Desk, upon: Upon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_ALIVE_SECONDS", 1)
+    monkeypatch.setattr(login, "_ALIVE_SECONDS", 1)
     file = mine.deployment(mine.release(6, padding=32 * MIB))
     upon("MiB of pluto.efi", mine.host.cut_network)
     lost = mine.call("apply", file)
@@ -282,7 +282,7 @@ def test_a_port_that_another_deployment_has(mine: Desk) -> None:
         for release in (mine.release(5), mine.release(6)):
             wanted = mine.call("apply", mine.deployment(release, ports="[443, 444]"))
             assert wanted.code == 2
-            assert "another deployment has port 443, 444" in wanted.document["error"]["message"]
+            assert "another deployment has port 444: other" in wanted.document["error"]["message"]
         mine.host.run(["systemctl", "restart", "pluto-traffic.service"])
         assert not mine.ok("plan", shop)["plan"]["changes"]
         assert mine.health(444) == build_id(5)

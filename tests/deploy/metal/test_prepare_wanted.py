@@ -179,6 +179,15 @@ class TestNetwork:
         assert [line for line in end if line.startswith("DNS=")] == ["DNS=9.9.9.9", "DNS=2620:fe::fe"]
         assert "IPv6SendRA=yes" in end
 
+    def test_no_address_of_the_hosts_is_asked_for(self) -> None:
+        options = replace(ROUTED, ipv6=True, addresses=("203.0.113.9", "2001:db8::9"))
+        end = text(wanted(options, SEEN).network, "/etc/systemd/network/50-pluto0.network")
+        addresses = [part for part in end.split("\n\n") if "Address=" in part and "[Neighbor]" not in part]
+        assert [part.splitlines()[-3:] for part in addresses] == [
+            ["[Address]", f"Address={own}", "DuplicateAddressDetection=none"]
+            for own in ("10.88.0.1/24", "fd00:88::1/64", "203.0.113.9/32", "2001:db8::9/128")
+        ]
+
     def test_without_ipv6_nobody_is_told_of_a_router(self) -> None:
         end = text(wanted(ROUTED, SEEN).network, "/etc/systemd/network/50-pluto0.network").splitlines()
         assert "IPv6SendRA=no" in end
