@@ -115,6 +115,7 @@ def _lay(made: Project) -> None:
     text = tiny_definition.DEFINITION.replace("0" * 40, made.signer.fingerprint)
     wanted = [name for name in tiny_definition.PACKAGES if name != "ovmf"]
     text = text.replace('install = ["init"]', f"install = {wanted}".replace("'", '"'))
+    text = text.replace('["**.py"]', '["server/*.py"]')  # what is for debug images stays out of a release
     files = {path: data for path, data in tiny_definition.SOURCES.items() if path.startswith("image/tiny/")}
     for path, data in {**files, "image/tiny/image.toml": text.encode()}.items():
         place = made.work / path.replace("image/tiny", DEFINITION)

@@ -54,6 +54,12 @@ class Outer:
         try:
             async with asyncio.timeout(seconds):
                 await outer._done(secure.do_handshake)
+        except ssl.SSLError:
+            # What is left unread makes a reset of the end, which may overtake the alert that says why.
+            with contextlib.suppress(OSError):
+                socket.socket.recv(secure, _KEPT)
+            outer.abort()
+            raise
         except BaseException:
             outer.abort()
             raise
@@ -114,6 +120,9 @@ class Outer:
             data = await self._done(lambda: self._socket.recv(most))
         except ssl.SSLZeroReturnError:
             data = b""
+        except OSError as error:
+            self._lose(error)  # asked again, a socket that was reset says that it ended in order
+            raise
         self._ahead += data
         self._ended = not data
 
