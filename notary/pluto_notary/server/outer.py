@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _KEPT: Final = 64 * 1024  # bytes that wait for a slow client before `drain` waits, too
 _AHEAD: Final = 16 * 1024  # bytes that are read while nobody asked for them, to see whether the client is there
+_EMPTYING: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Outer:
@@ -140,6 +141,7 @@ class Outer:
         except ssl.SSLWantWriteError:
             self._watch()
         except OSError as error:
+            _forget(error)
             self._lose(error)
         if self._room is not None and (self._lost is not None or len(self._unsent) <= _KEPT // 4):
             _settle(self._room)
@@ -177,6 +179,9 @@ class Outer:
                 self._writable = self._loop.create_future()
                 self._watch()
                 await self._writable
+            except OSError as error:
+                _forget(error)
+                raise
 
     async def _readable(self) -> None:
         ready, number = self._loop.create_future(), self._number
@@ -186,6 +191,17 @@ class Outer:
         finally:
             if self._number == number:  # else it may be another connection's by now
                 self._loop.remove_reader(number)
+
+
+def _forget(error: OSError) -> None:
+    """Empty OpenSSL's queue of errors, which is the thread's, not a connection's.
+
+    Since Python 3.12, `ssl` leaves an error of the socket in it, and the next connection that only waits for bytes gets
+    that error (PySSL_SetError in Modules/_ssl.c). Ciphers that do not exist are refused, and the queue is empty.
+    """
+    if not isinstance(error, ssl.SSLError):
+        with contextlib.suppress(ssl.SSLError):
+            _EMPTYING.set_ciphers("NONE")
 
 
 def _settle(waiting: asyncio.Future[None]) -> None:

@@ -151,7 +151,8 @@ def test_a_bug_in_a_callback_of_the_loop_is_an_event_and_a_place(
     notary = start()
     with monkeypatch.context() as patched:
         patched.setattr(outer, "_settle", broken(ValueError(CANARY)))
-        with notary.https() as connection, contextlib.suppress(ConnectionResetError):  # what it said is not read any more
+        # What the client says is not read any more.
+        with contextlib.suppress(ConnectionResetError), notary.https() as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             clients.until_closed(connection)
     notary.soon(lambda: "internal" in notary.codes)

@@ -176,3 +176,46 @@ def test_a_handshake_has_a_deadline_and_a_reset_socket_has_none() -> None:
 
     asyncio.run(refused(away=False))
     asyncio.run(refused(away=True))
+
+
+def test_a_reset_is_no_error_of_another_connection() -> None:
+    """OpenSSL keeps errors by thread, and `ssl` of Python 3.12 and later leaves those of sockets there."""
+    context = server_context(make_identity(os.urandom))
+    reset_now, over = threading.Event(), threading.Event()
+
+    def resets(secure: ssl.SSLSocket) -> None:
+        reset_now.wait(20)
+        reset(secure)
+
+    def waits(secure: ssl.SSLSocket) -> None:
+        over.wait(20)
+        secure.sendall(b"hello")
+        assert secure.recv(100) == b""
+
+    async def server() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            clients, ends = [], []
+            for client in (resets, waits):
+                clients.append(loop.run_in_executor(None, connected, listener.getsockname()[1], client))
+                plain, _ = await loop.sock_accept(listener)
+                ends.append(await Outer.accept(plain, context, seconds=10))
+        broken, whole = ends
+        reset_now.set()
+        with pytest.raises(OSError):
+            while True:
+                await asyncio.sleep(0.01)
+                broken.write(b"x")
+                await broken.drain(10)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await whole.read(100)
+        over.set()
+        assert await whole.read(100) == b"hello"
+        await whole.close()
+        broken.abort()
+        whole.abort()
+        await asyncio.gather(*clients)
+
+    asyncio.run(server())
