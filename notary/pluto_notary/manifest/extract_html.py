@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from pluto_measure.errors import FormatError
 from pluto_notary.manifest.document import number
 from pluto_notary.manifest.extract_json import NotFoundError
+from pluto_notary.manifest.model import LARGEST_BODY
 from pluto_notary.manifest.violation import Violation
 
 TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pluto_notary.manifest.model import Extractor
 
-LARGEST: Final = 2 * 1024 * 1024  # bytes of a page
+LARGEST: Final = LARGEST_BODY["html"]
 DEEPEST: Final = 1024  # elements in each other
 MOST_ELEMENTS: Final = 100_000
 MOST_MATCHES: Final = 10_000  # of any step of a selector

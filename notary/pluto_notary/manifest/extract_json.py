@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pluto_notary.manifest.document import JsonLimits
+from pluto_notary.manifest.model import LARGEST_BODY
 
 TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
 if TYPE_CHECKING:
     from typing import Any, Final
 
-LIMITS: Final = JsonLimits(size=8 * 1024 * 1024, depth=128, values=512 * 1024)
+LIMITS: Final = JsonLimits(size=LARGEST_BODY["json"], depth=128, values=512 * 1024)
 
 
 class NotFoundError(Exception):

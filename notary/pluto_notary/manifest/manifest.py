@@ -17,7 +17,7 @@ from pluto_notary.manifest.canonical import InexactError, canonical
 from pluto_notary.manifest.document import JsonLimits, read
 from pluto_notary.manifest.enforce import enforce
 from pluto_notary.manifest.members import ROOT, Members, below
-from pluto_notary.manifest.model import Request, Response, Value
+from pluto_notary.manifest.model import LARGEST_BODY, Request, Response, Value
 from pluto_notary.manifest.patterns import Patterns
 from pluto_notary.manifest.request import MOST_VARIABLES, complete_request, parse_request, parse_variable
 from pluto_notary.manifest.violation import Work
@@ -85,6 +85,11 @@ class Manifest:
     def http_version(self) -> str | None:
         """The one version that may be spoken ("HTTP/1.1", "HTTP/2"), or None."""
         return self.asked.version or self.answered.version
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes that the body of an answer may have, decoded: of a larger one nothing is judged."""
+        return LARGEST_BODY[self.answered.format]
 
     def canonical(self) -> bytes:
         """RFC 8785 of the whole document, just as its author wrote it: no default is filled in."""

@@ -7,9 +7,12 @@ from pluto_notary.manifest.patterns import Pattern
 
 TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from pluto_notary.manifest.template import Template
+
+# Bytes of an answer's body, decoded, by its format. More is not judged, so nobody need read it.
+LARGEST_BODY: Final = {"json": 8 * 1024 * 1024, "html": 2 * 1024 * 1024}
 
 
 @record

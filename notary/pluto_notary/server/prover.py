@@ -34,11 +34,12 @@ _REST: Final = 256 * 1024  # bytes of a proof beside its values and its evidence
 class Fetcher(Protocol):
     """Asks a web site, whose certificate must hold at both Unix times of `judged_at`. TargetError.
 
-    `version`: "HTTP/1.1" or "HTTP/2", if no other may be spoken.
+    `version`: "HTTP/1.1" or "HTTP/2", if no other may be spoken. `most`: bytes of the answer's body that are of use;
+    a larger one is an error as soon as that shows.
     """
 
     async def __call__(
-        self, request: WebRequest, *, version: str | None, judged_at: tuple[int, int], step: Told
+        self, request: WebRequest, *, version: str | None, judged_at: tuple[int, int], most: int, step: Told
     ) -> Exchange: ...
 
 
@@ -101,7 +102,9 @@ class Prover:
         earliest, latest = tools.interval(tools.clock())  # nothing is asked for what could not be signed
         evidence = await tools.key_evidence()
         judged_at = math.floor(earliest), math.ceil(latest)
-        exchange = await tools.fetch(request, version=manifest.http_version, judged_at=judged_at, step=told)
+        exchange = await tools.fetch(
+            request, version=manifest.http_version, judged_at=judged_at, most=manifest.largest_body, step=told
+        )
         told("checking")
         found = await self._values(manifest, request, exchange)
         openings = revealed(found) if order.reveal == "values" else committed(found, tools.random)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from pluto_measure.record import record
+from pluto_measure.record import record, replace
 from pluto_notary.fetch.egress import EgressRules, is_allowed
 from pluto_notary.fetch.limits import FetchLimits
 from pluto_notary.fetch.resolve import Resolver
@@ -108,11 +108,13 @@ def world(roots: bytes, rules: EgressRules, clock: Clock, *, resolve: Resolve | 
             made.set_alpn_protocols([ALPN[version]])
         return made
 
-    async def ask(request: WebRequest, *, version: str | None, judged_at: tuple[int, int], step: Told) -> Exchange:
+    async def ask(
+        request: WebRequest, *, version: str | None, judged_at: tuple[int, int], most: int, step: Told
+    ) -> Exchange:
         return await fetch(
             request,
             rules=rules,
-            limits=limits,
+            limits=replace(limits, body_bytes=min(limits.body_bytes, most)),
             tls=context(version),
             resolve=resolver,
             connect=connect,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from notary.server.shared import (
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.record import replace
 from pluto_notary.fetch.limits import FetchLimits
+from pluto_notary.manifest.model import LARGEST_BODY
 from pluto_notary.protocol.messages import Fetch
 from simulators.notary import clients, sites, whole
 from simulators.notary.clients import ERROR, EVIDENCE, FETCH, HELLO, PROGRESS, PROOF
@@ -304,6 +306,33 @@ def test_a_site_that_lies_anywhere_gets_nothing_signed(start: Start, watched: Wa
     lives(notary)
     assert watched.signatures == 1
     notary.soon(lambda: len(notary.codes) == len(LIES))
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_an_answer_is_read_no_further_than_it_can_be_judged(start: Start, watched: Watched, form: str) -> None:
+    largest = LARGEST_BODY[form]
+    start_of, end, selector = {
+        "json": (b'{"price":"1","rest":"', b'"}', ["price"]),
+        "html": (b"<p>1</p><!--", b"-->", ["p"]),
+    }[form]
+    page = start_of + b"x" * (largest - len(start_of) - len(end)) + end
+    extractor = {"id": "price", "selector": selector, "type": "string"}
+    kind = {"json": "application/json", "html": "text/html; charset=utf-8"}[form]
+    body = {"format": form, "extractors": [extractor]}
+    response = {"status": "200", "headers": {"content-type": kind}, "body": body}
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    now = [page]
+
+    def act(visit: Visit) -> None:
+        with contextlib.suppress(OSError):  # who is sent too much hangs up
+            sites.raw(head, chunked(now[0]))(visit)
+
+    notary = start(act)
+    for answer, ending in ((page, "proof"), (page + b" ", "size"), (page * 8, "size")):
+        now[:] = [answer]
+        with notary.client(manifest(response=response), **SECRETS).go("fetch") as client:
+            assert client.ending() == ending
+    assert watched.signatures == 1
 
 
 def test_what_a_site_says_reaches_nobody_but_the_client(start: Start, watched: Watched) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from pluto_measure.appraise import ChannelExpected, SessionExpected, verify_expected
 from pluto_measure.errors import RefusedError
+from pluto_measure.record import replace
 from pluto_notary.client import prove as proving
 from pluto_notary.client.wire import Notary, connected
 from pluto_notary.errors import EvidenceError
@@ -202,14 +203,15 @@ def running(
     def world() -> World:
         context = client_context(authority.pem)
 
-        async def ask(request: WebRequest, *, version: str | None, judged_at: Any, step: Any) -> Exchange:
+        async def ask(request: WebRequest, *, version: str | None, judged_at: Any, most: int, step: Any) -> Exchange:
             del version
             wall = int(time.time())  # the test sites' certificates are of today
             del judged_at
+            bounds = fetch_limits or FetchLimits()
             return await fetch(
                 request,
                 rules=rules or EgressRules(),
-                limits=fetch_limits or FetchLimits(),
+                limits=replace(bounds, body_bytes=min(bounds.body_bytes, most)),
                 tls=context,
                 resolve=names,
                 connect=net.connect,
