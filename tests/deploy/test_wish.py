@@ -105,7 +105,7 @@ def test_the_machine_of_the_file_is_the_only_one(folder: Path) -> None:
         ({"cpus": 3}, r"no profile for 3 vCPUs; its profiles for TDX hosts: bare-metal-2 \(2 vCPUs\), bare-metal-4"),
         ({"platform": {"profile": '"bare-metal-4"'}}, "no profile for 'bare-metal-4' with 2 vCPUs"),
         ({"memory": "2G"}, "holds for at least 2816 MiB of memory, not 2048 MiB"),
-        ({"policy": changed(POLICY, platforms='["gcp-tdx"]')}, "does not accept the platform qemu-tdx"),
+        ({"policy": changed(POLICY, platforms='["azure-tdx"]')}, "does not accept the platform qemu-tdx"),
         ({"policy": changed(POLICY, mrConfigId='"zero"')}, "mrConfigId excludes"),
         ({"policy": changed(POLICY, configDigest=f'"{"0" * 64}"')}, "configDigest"),
     ],

@@ -25,5 +25,13 @@ def seeds() -> list[bytes]:
         message(number(1, 16), number(2, 1), bytes_field(3, b"n" * 48), fixed32(9, 1), fixed64(10, 1)),
     ]
     tdx = message(number(1, 2), *(bytes_field(2, item) for item in mrtds))
-    golden = message(number(2, 1 << 40), bytes_field(4, b"c"), bytes_field(5, b"d" * 48), bytes_field(8, tdx))
+    made = message(number(1, 1_700_000_000), number(2, 5))
+    golden = message(
+        bytes_field(1, made),
+        bytes_field(6, b"pem"),
+        number(2, 1 << 40),
+        bytes_field(4, b"c"),
+        bytes_field(5, b"d" * 48),
+        bytes_field(8, tdx),
+    )
     return [message(bytes_field(1, golden), bytes_field(2, b"signature")), golden, tdx, *mrtds]

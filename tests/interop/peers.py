@@ -30,6 +30,8 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "channel": ("requirements.txt",),
     "python-eth": ("requirements.txt",),
     "openapi": ("requirements.txt",),
+    "python-gcs": ("requirements.txt",),
+    "azurite": ("package.json", "package-lock.json"),
 }
 
 

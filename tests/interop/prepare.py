@@ -1,11 +1,11 @@
 """Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
     python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor] [channel] [python-eth]
-                                    [openapi]
+                                    [openapi] [python-gcs] [azurite]
 
-Everything is pinned: go.sum, crates.lock, mosaik.sha256, requirements.txt with hashes. What comes out lies in
-build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine is left out
-(the tests then skip with "no peer"); one that is there and fails is an error.
+Everything is pinned: go.sum, crates.lock, mosaik.sha256, package-lock.json, requirements.txt with hashes. What comes
+out lies in build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine
+is left out (the tests then skip with "no peer"); one that is there and fails is an error.
 """
 
 from __future__ import annotations
@@ -91,9 +91,22 @@ def openapi() -> None:
     python("openapi")
 
 
+def gcs() -> None:
+    """Cloud Storage as somebody else understands it, and CRC-32C as Google computes it."""
+    python("python-gcs")
+
+
+def azurite() -> None:
+    """Azure Storage, as Microsoft gives it to developers, for Node.js. Scripts of its packages are not run."""
+    npm, folder = tool("npm", Path("/usr/bin/npm")), BUILD / "azurite"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(HERE / "azurite", folder)
+    run([npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], folder, {})
+
+
 PEERS: Mapping[str, Callable[[], None]] = {
     "go": go, "rust": rust, "python": python, "go-sigstore": sigstore, "go-actionlint": actionlint, "zizmor": zizmor,
-    "channel": channel, "python-eth": ethereum, "openapi": openapi,
+    "channel": channel, "python-eth": ethereum, "openapi": openapi, "python-gcs": gcs, "azurite": azurite,
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from pluto_measure.inputs import Acpi
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, Profile, profile_for
 from pluto_measure.policy import Policy
+from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.replay import replay_expected
 from pluto_measure.rules import RegisterRule
@@ -51,6 +52,7 @@ LAX = dataclasses.replace(
     minimum_sequence="any",
     outer_key_digest="any",
     tdx=dataclasses.replace(STRICT.tdx, report_data="any", accepted_statuses=("UpToDate", "OutOfDate")),
+    endorsement=dataclasses.replace(STRICT_ENDORSEMENT, launch_endorsement="any"),
 )
 
 

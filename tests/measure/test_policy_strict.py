@@ -13,6 +13,8 @@ from pluto_measure.errors import FormatError, RefusedError
 from pluto_measure.masked import Masked
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import EVIDENCE_TYPES, PLATFORMS, Policy, TdxPolicy
+from pluto_measure.policy.confidential_space import STRICT_CONFIDENTIAL_SPACE, ConfidentialSpacePolicy
+from pluto_measure.policy.launch_endorsement import EndorsementPolicy
 from pluto_measure.policy.strict import STRICT, left_open, platforms_of, text
 from pluto_measure.policy.tdx import ATTRIBUTES, Advisory
 from pluto_measure.publish.terms import STATUSES
@@ -85,6 +87,49 @@ STRICTER_TDX: dict[str, tuple[Any, ...]] = {
     "smt": (True, False),
 }
 
+WEAKER_ENDORSEMENT: dict[str, tuple[Any, ...]] = {
+    "insecure_roots": ((b"\1" * 32,),),
+    "launch_endorsement": ("any",),
+    "minimum_svn": (),
+    "minimum_timestamp": (),
+    "max_endorsement_age": (),
+    "early_accept": (),
+    "firmware": (),
+    "endorsement_memory": (),
+}
+STRICTER_ENDORSEMENT: dict[str, tuple[Any, ...]] = {
+    "minimum_svn": (1, 20),
+    "minimum_timestamp": (datetime(2026, 1, 1, tzinfo=UTC),),
+    "max_endorsement_age": (0, 86400),
+    "early_accept": (True, False),
+    "firmware": ((bytes(48),),),
+    "endorsement_memory": ("required",),
+}
+
+WEAKER_SPACE: dict[str, tuple[Any, ...]] = {
+    "insecure_roots": ((b"\1" * 32,),),
+    "forms": (("pki", "oidc"), ("oidc",)),
+    "max_key_age": (86401,),
+    "minimum_version": ("250200",),
+    "support": ("any", "USABLE"),
+    "tcb_statuses": ("any", ("UpToDate", "OutOfDate")),
+    "monitoring": ("any",),
+    "restart_policies": (),
+    "image_references": (),
+    "service_accounts": (),
+    "projects": (),
+    "zones": (),
+}
+STRICTER_SPACE: dict[str, tuple[Any, ...]] = {
+    "max_key_age": (0, 3600),
+    "minimum_version": ("260800",),
+    "restart_policies": (("Never",),),
+    "image_references": (("a.example/b",),),
+    "service_accounts": ((),),
+    "projects": (("our-project",),),
+    "zones": (("europe-west4-a",),),
+}
+
 
 def camel(name: str) -> str:
     first, *rest = name.split("_")
@@ -94,6 +139,37 @@ def camel(name: str) -> str:
 def cases(table: dict[str, tuple[Any, ...]]) -> list[Any]:
     return [pytest.param(name, value, id=f"{name}-{place}") for name, values in table.items()
             for place, value in enumerate(values)]  # fmt: skip
+
+
+def with_endorsement(**changes: Any) -> Policy:
+    assert STRICT.endorsement is not None
+    return dataclasses.replace(STRICT, endorsement=dataclasses.replace(STRICT.endorsement, **changes))
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WEAKER_ENDORSEMENT))
+def test_a_weaker_rule_for_endorsements_is_named(name: str, value: Any) -> None:
+    (line,) = left_open(with_endorsement(**{name: value}))
+    assert line.startswith(f"{camel(name)}: ")
+
+
+@pytest.mark.parametrize(("name", "value"), cases(STRICTER_ENDORSEMENT))
+def test_a_stricter_rule_for_endorsements_is_not_named(name: str, value: Any) -> None:
+    assert left_open(with_endorsement(**{name: value})) == ()
+
+
+def with_space(**changes: Any) -> Policy:
+    return dataclasses.replace(STRICT, confidential_space=dataclasses.replace(STRICT_CONFIDENTIAL_SPACE, **changes))
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WEAKER_SPACE))
+def test_a_weaker_rule_for_tokens_is_named(name: str, value: Any) -> None:
+    (line,) = left_open(with_space(**{name: value}))
+    assert line.startswith(f"{camel(name)}: ")
+
+
+@pytest.mark.parametrize(("name", "value"), cases(STRICTER_SPACE))
+def test_a_stricter_rule_for_tokens_is_not_named(name: str, value: Any) -> None:
+    assert left_open(with_space(**{name: value})) == ()
 
 
 def with_rules(**changes: Any) -> Policy:
@@ -109,7 +185,10 @@ def test_the_strict_policy_is_what_its_text_says() -> None:
 
 
 def test_every_field_of_a_policy_is_in_these_tables() -> None:
-    assert set(WEAKER) == {item.name for item in dataclasses.fields(Policy)} - {"tdx"}
+    parts = {"tdx", "endorsement", "confidential_space"}
+    assert set(WEAKER) == {item.name for item in dataclasses.fields(Policy)} - parts
+    assert set(WEAKER_SPACE) == {item.name for item in dataclasses.fields(ConfidentialSpacePolicy)}
+    assert set(WEAKER_ENDORSEMENT) == {item.name for item in dataclasses.fields(EndorsementPolicy)}
     assert set(WEAKER_TDX) == {item.name for item in dataclasses.fields(TdxPolicy)}
 
 

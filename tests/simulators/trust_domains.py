@@ -27,6 +27,7 @@ from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.measurements import Measurements, measure
 from pluto_measure.platform import Platform
 from pluto_measure.policy import Policy
+from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.predict import predict
 from simulators import boot_logs, event_logs, machines
@@ -59,7 +60,10 @@ def rules(**changes: Any) -> Policy:
 assert STRICT.tdx is not None
 # The strict policy, but for the root of the pretend Intel and for references that nobody signed.
 POLICY = dataclasses.replace(
-    STRICT, allow_unsigned_reference=True, tdx=dataclasses.replace(STRICT.tdx, insecure_roots=(ROOT,))
+    STRICT,
+    allow_unsigned_reference=True,
+    tdx=dataclasses.replace(STRICT.tdx, insecure_roots=(ROOT,)),
+    endorsement=dataclasses.replace(STRICT_ENDORSEMENT, launch_endorsement="any"),
 )
 
 

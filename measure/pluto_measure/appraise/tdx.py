@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.appraise import common, shortfall
+from pluto_measure.appraise import common
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.common import Reference, duration
 from pluto_measure.appraise.expected import Expected, unnamed
 from pluto_measure.appraise.facts import collateral_facts, quote_facts
-from pluto_measure.appraise.freshness import freshness_findings
-from pluto_measure.appraise.platform_tcb import option_findings, tcb_findings
+from pluto_measure.appraise.launch_endorsement import endorser
+from pluto_measure.appraise.platform_parts import machine_names, platform_findings, root_findings
+from pluto_measure.appraise.platform_tcb import option_findings
 from pluto_measure.appraise.request import TdxInputs
 from pluto_measure.appraise.terms import terms_findings
 from pluto_measure.appraise.trust_domain import trust_domain_findings
-from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
-from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.eventlog import EventLog
-from pluto_measure.formats.pck import PckExtension
 from pluto_measure.formats.quote import Quote
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
@@ -30,7 +28,7 @@ from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.predict.media import MEDIA
 from pluto_measure.reference import compare, first_difference
-from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, Roots, pck_chain
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, pck_chain
 from pluto_measure.verify.quote import VerifiedQuote, quote_findings, verify_quote
 
 _BANK: Final = "sha384"
@@ -100,17 +98,19 @@ def _appraise(
     policy: Policy | None,
     asked: _Asked,
 ) -> Appraisal:
-    best = _nearest(given, asked.references)
+    best = _nearest(given, asked)
     platform = given.envelope.platform if given.envelope else best[0][1].platform if best else None
     registers = {_BANK: given.quote.report.registers}
     explanation: dict[str, object] = {}
     findings = [*found, *common.given_finding(policy), *_binding(given, asked)]
     if verified is not None:
-        findings += _platform(verified, asked, explanation)
+        findings += platform_findings(
+            verified, asked.policy, asked.rules, at=asked.at, tdx=asked.tdx, explanation=explanation
+        )
     findings += [
-        *_roots(verified, asked.rules),
+        *root_findings(verified, asked.rules),
         *option_findings(pck.extension, asked.rules),
-        common.machine_finding(_machines(pck.extension), asked.policy),
+        common.machine_finding(machine_names(pck.extension), asked.policy),
         *trust_domain_findings(given.quote, pck.extension, asked.rules, allow_debug=asked.policy.allow_debug),
         common.platform_finding(platform, asked.policy, asked.references),
         common.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
@@ -230,76 +230,22 @@ def _undated(asked: _Asked) -> Finding:
     return Finding(check, "warning", text, f"at most {duration(limit)} old")
 
 
-def _platform(verified: VerifiedQuote, asked: _Asked, explanation: dict[str, object]) -> Iterator[Finding]:
-    """Dates, memory and Intel's verdict; what falls short goes into `explanation`."""
-    collateral, report = verified.collateral, verified.report
-    yield from freshness_findings(
-        verified.windows,
-        collateral,
-        asked.rules,
-        at=asked.at,
-        skew=asked.policy.clock_skew,
-        rollbacks=asked.tdx.rollbacks,
-    )
-    short = shortfall.explain(
-        collateral.tcb_info,
-        collateral.qe_identity,
-        verified.pck,
-        verified.quote.qe_report.isv_svn,
-        report.tee_tcb_svn,
-        report.tee_tcb_svn_2,
-    )
-    if short is not None:
-        explanation["tcb"] = {**short.to_json(), "sentences": list(short.sentences())}
-    yield from tcb_findings(verified.tcb, asked.rules, asked.at)
-    if (early := asked.tdx.early) is not None:
-        yield _forecast(verified, early, INTEL_ROOTS | frozenset(asked.rules.insecure_roots), explanation)
-
-
-def _forecast(verified: VerifiedQuote, early: Collateral, roots: Roots, explanation: dict[str, object]) -> Finding:
-    """What Intel will say of this platform once its early set is the standard one. It never refuses."""
-    check = "tcb.forecast"
-    try:
-        later = verify_quote(verified.quote, early, roots)
-    except (NotAuthentic, FormatError) as error:
-        return Finding(check, "warning", f"Intel's early set cannot be used: {error}")
-    if later.collateral.tcb_info.evaluation_number < verified.collateral.tcb_info.evaluation_number:
-        return Finding(check, "warning", "Intel's early set is older than the standard one, so it foretells nothing")
-    explanation["early"] = later.tcb.to_json()
-    words = shortfall.forecast(verified.tcb, later.tcb)
-    if words is None:
-        text = "Intel's early set says nothing worse of this platform"
-        return Finding(check, "pass", text, verified.tcb.status, later.tcb.status)
-    return Finding(check, "warning", words, verified.tcb.status, later.tcb.status)
-
-
-def _roots(verified: VerifiedQuote | None, rules: TdxPolicy) -> Iterator[Finding]:
-    if verified is not None and verified.root not in INTEL_ROOTS and verified.root in rules.insecure_roots:
-        text = "insecure_roots: this is no production hardware of Intel's, so whoever holds that root can forge quotes"
-        yield Finding("policy.insecure_root", "warning", text, None, verified.root.hex())
-
-
-def _machines(pck: PckExtension) -> list[str]:
-    names = [f"ppid:{pck.ppid.hex()}"]
-    return names if pck.platform_instance is None else [f"platformInstance:{pck.platform_instance.hex()}", *names]
-
-
-def _nearest(
-    given: TdxEvidenceGiven, references: Sequence[Measurements]
-) -> tuple[Reference, tuple[Finding, ...]] | None:
+def _nearest(given: TdxEvidenceGiven, asked: _Asked) -> tuple[Reference, tuple[Finding, ...]] | None:
     """A bare quote does not say what kind of machine it is of, so every profile of a trust domain is compared."""
     wanted = given.envelope.platform if given.envelope else None
     candidates = [
         (measurements, profile)
-        for measurements in references
+        for measurements in asked.references
         for profile in measurements.profiles
         if MEDIA[profile.platform].is_tdx and wanted in (None, profile.platform)
     ]
-    registers = {_BANK: given.quote.report.registers}
+    registers, mrtd = {_BANK: given.quote.report.registers}, given.quote.report.registers["mrtd"]
+    endorsed = endorser(mrtd, asked.tdx, asked.policy, asked.at)
 
     def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
         claims = given.envelope.claims if given.envelope else None
         build = (common.build_claim(claims, reference),) if claims else ()
-        return (common.chosen_profile(profile), *build, *compare(profile, registers, given.log))
+        profile, by_google = endorsed(profile)
+        return (common.chosen_profile(profile), *build, *by_google, *compare(profile, registers, given.log))
 
     return common.nearest(candidates, against)

@@ -8,16 +8,15 @@ from typing import Final
 
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.expected import Expected, NodeExpected, opened
-from pluto_measure.appraise.request import NOTHING, TdxInputs
+from pluto_measure.appraise.request import NO_SPACE, NOTHING, SpaceInputs, TdxInputs
 from pluto_measure.appraise.tdx import TdxEvidenceGiven, appraise_quote
 from pluto_measure.errors import FormatError
-from pluto_measure.evidence import Envelope, TdxEvidence, TpmEvidence
+from pluto_measure.evidence import AzureEvidence, Envelope, TdxEvidence, TokenEvidence, TpmEvidence
 from pluto_measure.findings import Finding, NotAuthentic
 from pluto_measure.formats import eventlog, logs
 from pluto_measure.formats.quote import INTEL_QE_VENDOR, Quote, unwrap
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import Policy
-from pluto_measure.policy.strict import STRICT
 from pluto_measure.record import replace
 
 # The first two bytes of a quote, of any version that `Quote.parse` can name.
@@ -36,6 +35,7 @@ def verify_evidence(
     nonce: bytes | None,
     outer_key_digest: bytes | None,
     tdx: TdxInputs = NOTHING,
+    space: SpaceInputs = NO_SPACE,
 ) -> Appraisal:
     """Parse, verify and appraise one piece of evidence of a node at the time `at` (aware).
 
@@ -43,7 +43,7 @@ def verify_evidence(
     `outer_key_digest`: SHA-256 of the SubjectPublicKeyInfo (DER) of the TLS key that the caller saw. Without a policy
     the strict one applies. FormatError for malformed evidence; everything else is a finding.
     """
-    return verify_expected(raw, NodeExpected(nonce, outer_key_digest), references, policy, at, tdx)
+    return verify_expected(raw, NodeExpected(nonce, outer_key_digest), references, policy, at, tdx, space)
 
 
 def verify_expected(
@@ -53,15 +53,18 @@ def verify_expected(
     policy: Policy | None,
     at: datetime,
     tdx: TdxInputs = NOTHING,
+    space: SpaceInputs = NO_SPACE,
 ) -> Appraisal:
     """The same for evidence of any purpose: `expected` says of which, and what the verifier knows of its claims."""
     parsed = parse_evidence(raw)
     if isinstance(parsed, Envelope):
-        if not isinstance(parsed.evidence, TpmEvidence | TdxEvidence):
-            return _unjudged(parsed, policy or STRICT)
         if isinstance(claims := opened(parsed.claims, expected), Finding):
             return _undecided(parsed, claims)
         parsed = replace(parsed, claims=claims)
+        if isinstance(parsed.evidence, TokenEvidence):
+            return _token(parsed, references, policy, at, expected, space)
+        if isinstance(parsed.evidence, AzureEvidence):
+            return _azure(parsed, references, policy, at, expected, tdx)
     if isinstance(parsed, Quote) or isinstance(parsed.evidence, TdxEvidence):
         given = _given(parsed, tdx.log)
         return appraise_quote(given, references, policy, at=at, expected=expected, tdx=tdx)
@@ -76,6 +79,36 @@ def verify_expected(
     except NotAuthentic as error:
         return Appraisal(False, False, "tpm", parsed.platform, None, None, {}, error.findings)
     return appraise_tpm(quote, log, references, policy, at=at, expected=expected)
+
+
+def _azure(
+    parsed: Envelope,
+    references: Sequence[Measurements],
+    policy: Policy | None,
+    at: datetime,
+    expected: Expected,
+    tdx: TdxInputs,
+) -> Appraisal:
+    # Imported here, as what appraises quotes of TDX needs nothing of Azure.
+    from pluto_measure.appraise.azure import appraise_envelope
+
+    rules, issuers = policy.azure if policy is not None else None, tdx.ak_issuers
+    return appraise_envelope(parsed, references, policy, rules, at=at, expected=expected, tdx=tdx, ak_issuers=issuers)
+
+
+def _token(
+    parsed: Envelope,
+    references: Sequence[Measurements],
+    policy: Policy | None,
+    at: datetime,
+    expected: Expected,
+    space: SpaceInputs,
+) -> Appraisal:
+    # Imported here, as nothing of tokens is needed for any other evidence.
+    from pluto_measure.appraise.confidential_space import appraise_envelope
+
+    rules = policy.confidential_space if policy is not None else None
+    return appraise_envelope(parsed, references, policy, rules, at=at, expected=expected, space=space)
 
 
 def parse_evidence(raw: bytes | str) -> Envelope | Quote:
@@ -102,13 +135,6 @@ def _envelope(data: bytes) -> Envelope:
         raise
 
 
-def _unjudged(parsed: Envelope, policy: Policy) -> Appraisal:
-    text = f"evidence of type {parsed.type} is made here, and nothing here judges it yet"
-    return _undecided(
-        parsed, Finding("policy.evidence_type", "fail", text, " ".join(policy.evidence_types), parsed.type)
-    )
-
-
 def _undecided(parsed: Envelope, refusal: Finding) -> Appraisal:
     """Nothing was verified: the evidence is refused for one reason alone."""
     return Appraisal(False, False, parsed.type, parsed.platform, None, None, {}, (refusal,), undecided=True)
@@ -118,6 +144,8 @@ def quote_of(parsed: Envelope | Quote) -> Quote | None:
     """The TDX quote in it; None where it is evidence of another kind. FormatError."""
     if isinstance(parsed, Quote):
         return parsed
+    if isinstance(parsed.evidence, AzureEvidence):
+        return Quote.parse(parsed.evidence.td_quote)
     return Quote.parse(parsed.evidence.quote) if isinstance(parsed.evidence, TdxEvidence) else None
 
 

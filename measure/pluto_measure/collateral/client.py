@@ -13,22 +13,23 @@ document has a deadline for all its attempts together.
 
 from __future__ import annotations
 
-import email.utils
 import re
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from email.message import Message
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from pluto_measure.collateral.transport import Answer, BrokenError, Clock, Limits, Transport
-from pluto_measure.errors import FormatError, SourceError
+from pluto_measure.collateral.attempts import NoAnswerError, fetch
+from pluto_measure.collateral.transport import Clock, Limits, Transport
+from pluto_measure.errors import FormatError
 from pluto_measure.formats.collateral_bundle import Bundle
 from pluto_measure.formats.collateral_document import CHAIN_HEADERS, Document
 
 INTEL: Final = "https://api.trustedservices.intel.com"
 INTEL_CERTIFICATES: Final = "https://certificates.trustedservices.intel.com"
+__all__ = ["INTEL", "INTEL_CERTIFICATES", "Client", "NoAnswerError"]
+
 _PATHS: Final = {
     "tcbInfo": "/tdx/certification/v4/tcb",
     "qeIdentity": "/tdx/certification/v4/qe/identity",
@@ -37,18 +38,7 @@ _PATHS: Final = {
 }
 _API: Final = re.compile(r"(?:/(?:sgx|tdx)/certification/v4)?/*\Z")
 _KEPT: Final = ("Request-ID", "Warning")  # beside issuer chains
-_BUSY: Final = (429, 500, 502, 503, 504)
 _LONGEST_HEADER: Final = 32 * 1024
-
-
-class NoAnswerError(SourceError):
-    """A service that did not give a document. `status`: of its last answer, None where there was none."""
-
-    def __init__(self, document: str, url: str, problem: str, status: int | None = None) -> None:
-        self.document, self.url, self.problem, self.status = document, url, problem, status
-        if status in (400, 404) and "update=early" in url:
-            self.hint = "a service without the early update: add '--update standard'"
-        super().__init__(f"{document}: {url}: {problem}")
 
 
 class Client:
@@ -110,7 +100,7 @@ class Client:
         if wanted.kind == "rootCrl" and urlsplit(self._base).hostname == urlsplit(INTEL).hostname:
             url = f"{INTEL_CERTIFICATES}/IntelSGXRootCA.der"
         url += f"?{urlencode(query)}" if query else ""
-        answer = self._answer(wanted.name, url)
+        answer = fetch(self._transport, wanted.name, url, self._limits, self._clock)
         try:
             document = Document(
                 wanted.kind,
@@ -126,33 +116,6 @@ class Client:
         except FormatError as error:
             raise NoAnswerError(wanted.name, url, f"answered with something else: {error}", answer.status) from error
         return document
-
-    def _answer(self, name: str, url: str) -> Answer:
-        """The answer 200, after as many attempts as it takes and as the limits allow."""
-        limits, deadline = self._limits, self._clock.monotonic() + self._limits.total
-        wait, attempt = limits.pause, 1
-        while True:
-            asked, status = 0.0, None
-            try:
-                answer = self._transport.get(url, deadline)
-                if answer.status == 200:
-                    return answer
-                problem, status = _refusal(answer), answer.status
-                if status not in _BUSY:
-                    raise NoAnswerError(name, url, problem, status)
-                asked = _retry_after(answer.headers, self._clock.now())
-            except BrokenError as error:
-                problem = str(error)
-                if error.final:
-                    raise NoAnswerError(name, url, problem) from error
-            # Spread, so that many verifiers that were refused at once do not come back at once.
-            pause = max(asked, wait * (1 + self._clock.spread()))
-            if asked > limits.longest_wait:
-                raise NoAnswerError(name, url, f"{problem}; it asks to wait for {asked:.0f} s", status)
-            if attempt == limits.attempts or self._clock.monotonic() + pause > deadline:
-                raise NoAnswerError(name, url, f"{problem}, at attempt {attempt}", status)
-            self._clock.sleep(pause)
-            wait, attempt = wait * 2, attempt + 1
 
 
 def _which(update: str, evaluation_number: int | None) -> dict[str, str]:
@@ -173,34 +136,3 @@ def _kept(headers: Message, names: Sequence[str], what: str) -> dict[str, str]:
                 raise FormatError(what, f"header {name} is not ASCII text of at most {_LONGEST_HEADER} characters")
             kept[name] = values[0]
     return kept
-
-
-def _refusal(answer: Answer) -> str:
-    """What an answer that is not 200 says, in words."""
-    meaning = {
-        301: "redirects elsewhere, and redirects are not followed",
-        401: "wants credentials",
-        403: "refuses us",
-        404: "does not know it",
-        410: "has this evaluation no more",
-        429: "has too many requests",
-    }
-    code = 301 if answer.status in (302, 303, 307, 308) else answer.status
-    words = f"{meaning[code]} (status {answer.status})" if code in meaning else f"status {answer.status}"
-    for name in ("Location", "Error-Code", "Error-Message", "Request-ID"):
-        if value := answer.headers.get(name):
-            shown = "".join(char for char in str(value)[:120] if char.isascii() and char.isprintable())
-            words += f", {name} {shown!r}"
-    return words
-
-
-def _retry_after(headers: Message, now: datetime) -> float:
-    """Seconds that the service asks for, RFC 9110 section 10.2.3; 0 where it asks for none that we understand."""
-    text = str(headers.get("Retry-After", "")).strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(0.0, (moment.astimezone(UTC) - now).total_seconds()) if moment.tzinfo else 0.0

@@ -30,7 +30,8 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="what a file is and what is in it",
         description="Tell a file by its content and show what is in it: a UKI or other PE image, a disk with a GPT, "
         "TDVF firmware, an event log of any form that replay reads, a CCEL table, launch.json, measurements.json, "
-        "harvested inputs, an evidence envelope, a TDX quote (raw, hex or JSON array), collateral. Nothing is judged.",
+        "harvested inputs, an evidence envelope, a TDX quote (raw, hex or JSON array), collateral, a launch "
+        "endorsement. Nothing is judged.",
     )
     sub.add_argument("file", metavar="FILE", type=Path, help="the file")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> Result:
         log = logs.parse(data)
         registers = replay(log)
         return Result({"format": "event log", **log_document(log, registers)}, log_text(log, registers))
+    if data[:1] == b"\n" and (endorsed := _endorsement(data)) is not None:
+        return endorsed
     raise FormatError(str(arguments.file), "is of no format that is known here")
 
 
@@ -188,6 +191,13 @@ def _collateral(path: Path) -> Result:
 
     shown = collateral.show(argparse.Namespace(file=path, state=None, at=None))
     return Result({"format": "collateral", **shown.document}, shown.text)
+
+
+def _endorsement(data: bytes) -> Result | None:
+    # Imported here: certificates take longer to load than the other formats to read.
+    from pluto_measure.commands import endorsement
+
+    return endorsement.inspected(data)
 
 
 def _json(data: bytes) -> Result | None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pluto_measure.appraise import TdxInputs
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError
 from pluto_measure.findings import failures
+from pluto_measure.formats import endorsement
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.collateral_bundle import Given, NotInBundleError, read_collateral
+from pluto_measure.formats.endorsement import LIMIT
 from pluto_measure.formats.quote import Quote
 from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.verify.collateral import CheckedCollateral, check_collateral
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, pck_chain
+
+if TYPE_CHECKING:
+    from pluto_measure.collateral.endorsement_memory import EndorsementMemory
 
 _COLLATERAL_LIMIT: Final = 16 * 1024 * 1024
 _LOG_LIMIT: Final = 16 * 1024 * 1024
@@ -31,6 +37,7 @@ class QuoteFiles:
     collateral: Path | None = None
     state: Path | None = None
     log: Path | None = None
+    endorsements: tuple[Path, ...] = ()
 
 
 def tdx_inputs(
@@ -39,17 +46,25 @@ def tdx_inputs(
     """What is given, read, and notes for people. What is not there is for a finding to say."""
     rules = (policy or STRICT).tdx or STRICT.tdx
     roots = INTEL_ROOTS | frozenset(rules.insecure_roots if rules else ())
+    endorsements, memory = _endorsements(given, quote)
     log = None if given.log is None else files.read(given.log, what="log", limit=_LOG_LIMIT)
     with files.naming("evidence", given.evidence):
         pck = pck_chain(quote.certificates, roots)
     found, notes = _given(given, pck)
     if found is None:
-        return TdxInputs(report_data=report_data, log=log), notes
+        without = TdxInputs(report_data=report_data, log=log, endorsements=endorsements, endorsement_memory=memory)
+        return without, notes
     with files.naming("collateral", given.collateral or given.state or given.evidence):
         checked = check_collateral(found.standard, roots)  # remembered until the appraisal asks for it again
     rollbacks = None if given.state is None else _rollbacks(given.state, checked)
     inputs = TdxInputs(
-        collateral=found.standard, early=found.early, rollbacks=rollbacks, report_data=report_data, log=log
+        collateral=found.standard,
+        early=found.early,
+        rollbacks=rollbacks,
+        report_data=report_data,
+        log=log,
+        endorsements=endorsements,
+        endorsement_memory=memory,
     )
     return inputs, notes
 
@@ -67,6 +82,34 @@ def remember(state: Path, collateral: Collateral) -> list[str]:
         return ["this collateral is not Intel's, so it is not remembered"]
     Store(state).remember(Seen.of(checked))
     return []
+
+
+def _endorsements(given: QuoteFiles, quote: Quote) -> tuple[tuple[bytes, ...], EndorsementMemory | None]:
+    """Launch endorsements from files, and the one that the state directory keeps of the quote's MRTD."""
+    read = []
+    for path in given.endorsements:
+        data = files.read(path, what="launch endorsement", limit=LIMIT)
+        with files.naming("launch endorsement", path):
+            endorsement.parse(data)
+        read.append(data)
+    if given.state is None:
+        return tuple(read), None
+    # Imported here: most calls keep no state.
+    from pluto_measure.collateral.endorsement_store import EndorsementStore
+
+    store = EndorsementStore(given.state)
+    kept = store.endorsement(quote.report.registers["mrtd"])
+    return (*read, *([] if kept is None else [kept])), store.memory()
+
+
+def remember_endorsements(state: Path, tdx: TdxInputs, policy: Policy | None, quote: Quote, at: datetime) -> None:
+    """Remember Google's endorsements of the MRTD of evidence that was accepted."""
+    from pluto_measure.appraise.launch_endorsement import genuine_of, read_endorsements, rules_of
+    from pluto_measure.collateral.endorsement_store import EndorsementStore
+
+    mrtd, rules = quote.report.registers["mrtd"], rules_of(policy or STRICT, tdx, at)
+    for one in genuine_of(read_endorsements(tdx.endorsements, rules), mrtd):
+        EndorsementStore(state).remember(one, mrtd)
 
 
 def fetching(fmspc: str, ca: str, state: Path) -> str:

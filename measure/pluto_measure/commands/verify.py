@@ -73,6 +73,14 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="where collateral is kept and what was seen is remembered, so that no older collateral is accepted; "
         "with --collateral the collateral is compared and remembered, not kept",
     )
+    sub.add_argument(
+        "--endorsement",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="Google's launch endorsement of the firmware of its machine; may be given several times",
+    )
     sub.add_argument("--nonce", metavar="HEX", help="the nonce that you sent to the machine")
     sub.add_argument(
         "--report-data", metavar="HEX", help="the REPORTDATA that a bare quote must carry; zeros are added to 64 bytes"
@@ -111,7 +119,7 @@ def verify(arguments: argparse.Namespace) -> Result:
     """Verify and appraise; the document is the appraisal."""
     # Imported here: `cryptography` takes longer to load than the other commands take to run.
     from pluto_measure.appraise import NOTHING, parse_evidence, quote_of, verify_evidence
-    from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
+    from pluto_measure.commands.quote_inputs import QuoteFiles, remember, remember_endorsements, tdx_inputs
     from pluto_measure.commands.references import reference_values
     from pluto_measure.commands.references import remember as remember_releases
     from pluto_measure.policy import Policy
@@ -129,7 +137,9 @@ def verify(arguments: argparse.Namespace) -> Result:
     notes += _what_does_not_apply(arguments, is_bare=parsed is quote, is_tdx=quote is not None)
     tdx = NOTHING
     if quote is not None:
-        known = QuoteFiles(arguments.evidence, arguments.collateral, arguments.state, arguments.log)
+        known = QuoteFiles(
+            arguments.evidence, arguments.collateral, arguments.state, arguments.log, tuple(arguments.endorsement)
+        )
         tdx, more = tdx_inputs(known, quote, policy, given.report_data)
         notes += more
     # All else was parsed, so what can still be malformed is the event log, in the evidence or beside it.
@@ -139,6 +149,8 @@ def verify(arguments: argparse.Namespace) -> Result:
         notes += remember(arguments.state, tdx.collateral)
     if arguments.state is not None and appraisal.accepted:
         remember_releases(arguments.state, judged)
+        if quote is not None and appraisal.platform == "gcp-tdx":
+            remember_endorsements(arguments.state, tdx, policy, quote, given.at)
     code = appraisal.exit_code
     if arguments.html is not None:
         try:
@@ -203,7 +215,18 @@ def _page(arguments: argparse.Namespace, appraisal: Appraisal, at: str) -> None:
 def _words(arguments: argparse.Namespace, at: str) -> list[str]:
     """The command line that makes this page again: with the time, which was perhaps not given."""
     words = ["verify", str(arguments.evidence)]
-    for name in ("reference", "trust", "sigstore_root", "policy", "collateral", "state", "nonce", "report_data", "log"):
+    for name in (
+        "reference",
+        "trust",
+        "sigstore_root",
+        "policy",
+        "collateral",
+        "state",
+        "endorsement",
+        "nonce",
+        "report_data",
+        "log",
+    ):
         value = getattr(arguments, name)
         for item in value if isinstance(value, list) else [value]:
             words += [] if item is None else [f"--{name.replace('_', '-')}", str(item)]

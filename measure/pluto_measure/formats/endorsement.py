@@ -4,8 +4,9 @@ google/gce-tcb-verifier `proto/endorsement.proto`, in Protocol Buffers' binary f
 passed over, as that form wants.
 
     VMLaunchEndorsement   1 serialized_uefi_golden (VMGoldenMeasurement), 2 signature
-    VMGoldenMeasurement   1 timestamp, 2 cl_spec, 3 commit, 4 cert, 5 digest (SHA-384 of the firmware file),
-                          6 ca_bundle, 7 sev_snp, 8 tdx (VMTdx)
+    VMGoldenMeasurement   1 timestamp (Timestamp), 2 cl_spec, 3 commit, 4 cert (DER), 5 digest (SHA-384 of the
+                          firmware file), 6 ca_bundle (PEM, the root first), 7 sev_snp, 8 tdx (VMTdx)
+    Timestamp             1 seconds since 1970, 2 nanoseconds
     VMTdx                 1 svn, 2 measurements (Measurement, repeated)
     Measurement           1 ram_gib, 2 early_accept, 3 mrtd
 """
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from pluto_measure.formats.reader import Reader
 
 _WHAT: Final = "launch endorsement"
-_LARGEST: Final = 256 * 1024
+LIMIT: Final = 64 * 1024  # bytes; a genuine one has about 6 KiB
+_LAST_SECOND: Final = 253402300799  # of the year 9999
 _MOST_VARINT: Final = 10
 
 
@@ -34,11 +37,17 @@ class EndorsedMrtd:
 
 @dataclass(frozen=True, slots=True)
 class Endorsement:
-    """What the endorsement says; `golden` are the bytes that `signature` covers, `certificate` is DER."""
+    """What the endorsement says; `golden` are the bytes that `signature` covers, `certificate` is DER.
+
+    `ca_bundle` is PEM text of who issued the certificate, and may be empty. `timestamp` is in whole seconds;
+    a genuine one has it.
+    """
 
     golden: bytes
     signature: bytes
     certificate: bytes
+    ca_bundle: bytes
+    timestamp: datetime | None
     firmware_digest: bytes
     cl_spec: int
     svn: int
@@ -52,8 +61,8 @@ class Endorsement:
 def parse(data: bytes) -> Endorsement:
     """A whole endorsement. FormatError for bytes that are not one, or that endorse no trust domain."""
     r = Reader(data, what=_WHAT)
-    if len(data) > _LARGEST:
-        raise r.error(f"{len(data)} bytes are more than {_LARGEST}")
+    if len(data) > LIMIT:
+        raise r.error(f"{len(data)} bytes are more than {LIMIT}")
     outer = _Message(r)
     golden = outer.content(1)
     inner = outer.message(1, "golden")
@@ -65,6 +74,8 @@ def parse(data: bytes) -> Endorsement:
         golden=golden,
         signature=outer.content(2),
         certificate=inner.content(4),
+        ca_bundle=inner.content(6) if inner.has(6) else b"",
+        timestamp=_time(inner.message(1, "timestamp")) if inner.has(1) else None,
         firmware_digest=inner.content(5, 48),
         cl_spec=inner.number(2),
         svn=tdx.number(1),
@@ -82,6 +93,10 @@ class _Message:
     def content(self, number: int, size: int | None = None) -> bytes:
         """The bytes of a field, `size` of them."""
         return self._one(number, size)[1]
+
+    def has(self, number: int) -> bool:
+        """Whether the field is there at all."""
+        return any(field == number for field, _, _ in self.fields)
 
     def message(self, number: int, name: str) -> _Message:
         offset, content = self._one(number)
@@ -145,3 +160,10 @@ def _varint(r: Reader) -> int:
 
 def _mrtd(measurement: _Message) -> EndorsedMrtd:
     return EndorsedMrtd(measurement.number(1), bool(measurement.number(2)), measurement.content(3, 48))
+
+
+def _time(timestamp: _Message) -> datetime:
+    seconds = timestamp.number(1)
+    if seconds > _LAST_SECOND:
+        raise timestamp.end.error(f"{seconds} seconds are before 1970 or after the year 9999")
+    return datetime.fromtimestamp(seconds, UTC)

@@ -6,19 +6,28 @@ names the release's own platforms and no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Final
 
 from pluto_measure.errors import RefusedError
 from pluto_measure.masked import Masked
 from pluto_measure.measurements import Measurements
-from pluto_measure.policy import ANY, Policy
-from pluto_measure.policy.tdx import Advisory
+from pluto_measure.policy import ANY, Policy, azure, confidential_space
+from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT_TEXT, EndorsementPolicy
+from pluto_measure.policy.tdx import Advisory, TdxPolicy
 
 # What the machines of a kind prove themselves by. A kind that is not here has evidence that no verifier reads yet.
-_EVIDENCE: Final = {"qemu-tdx": "tdx", "gcp-tdx": "tdx", "qemu-vtpm": "tpm"}
+_EVIDENCE: Final = {
+    "qemu-tdx": "tdx",
+    "gcp-tdx": "tdx",
+    "azure-tdx": "azure",
+    "gcp-confidential-space": "confidential-space",
+    "qemu-vtpm": "tpm",
+}
 _TDX_PLATFORMS: Final = tuple(name for name, kind in _EVIDENCE.items() if kind == "tdx")
+
+_Part = TdxPolicy | azure.AzurePolicy | EndorsementPolicy | confidential_space.ConfidentialSpacePolicy
 
 _HEAD: Final = """\
 # Which evidence is accepted. Every field is required and "any" is spelled out: docs/formats/policy.md
@@ -84,7 +93,11 @@ def text(
         unsigned="true" if unsigned else "false",
         config='"any"' if config_digest is None else f'"{config_digest.hex()}"',
     )
-    return head + _TDX if "tdx" in types else head
+    google = STRICT_ENDORSEMENT_TEXT if "gcp-tdx" in platforms else ""
+    space = "\n" + confidential_space.TEXT if "confidential-space" in types else ""
+    quotes = _TDX if {"tdx", "azure"} & set(types) else ""
+    paravisor = "\n" + azure.TEXT if "azure" in types else ""
+    return head + quotes + google + paravisor + space
 
 
 def platforms_of(references: Sequence[Measurements]) -> tuple[str, ...]:
@@ -119,12 +132,21 @@ def left_open(policy: Policy) -> tuple[str, ...]:
     for name in ("platforms", "evidence_types", "ak_trust"):
         if more := [item for item in getattr(policy, name) if item not in getattr(STRICT, name)]:
             found.append((name, f"the strict policy does not have {', '.join(map(_spell, more))}"))
-    if policy.tdx is not None:
-        for name in (item.name for item in fields(policy.tdx)):
-            ours, theirs = getattr(STRICT.tdx, name), getattr(policy.tdx, name)
-            if ours != theirs and not _is_stricter(name, ours, theirs):
-                found.append((name, f"{_spell(theirs)} where the strict policy has {_spell(ours)}"))
+    found += [
+        *_of_part(STRICT.tdx, policy.tdx),
+        *_of_part(azure.STRICT_AZURE, policy.azure),
+        *_of_part(STRICT.endorsement, policy.endorsement),
+        *_of_part(confidential_space.STRICT_CONFIDENTIAL_SPACE, policy.confidential_space),
+    ]
     return tuple(f"{_written(name)}: {why}" for name, why in found)
+
+
+def _of_part(ours: _Part | None, theirs: _Part | None) -> Iterator[tuple[str, str]]:
+    """The same of a part of the policy, which only some policies have."""
+    for name in () if theirs is None or ours is None else (item.name for item in fields(theirs)):
+        one, other = getattr(ours, name), getattr(theirs, name)
+        if one != other and not _is_stricter(name, one, other):
+            yield name, f"{_spell(other)} where the strict policy has {_spell(one)}"
 
 
 def _written(name: str) -> str:
@@ -145,17 +167,19 @@ _WEAKER: Final = {
     "outer_key_digest": "evidence may be relayed from another machine",
 }
 # Fields of which more is stricter: a floor, and what is refused in any case.
-_FLOORS: Final = ("minimum_evaluation_number", "rejected_advisories")
+_FLOORS: Final = ("minimum_evaluation_number", "rejected_advisories", "minimum_svn")
 
 
 def _is_stricter(name: str, ours: object, theirs: object) -> bool:
     """Whether another value than the strict policy's can only refuse more."""
     if ours == ANY or name in _FLOORS:
         return True
+    if name == "minimum_version":
+        return str(theirs) >= str(ours)
     match ours, theirs:
         case Masked(value, mask), Masked():
             return theirs.mask & mask == mask and theirs.value & mask == value
-        case int(), int() if name == "max_collateral_age":
+        case int(), int() if name in ("max_collateral_age", "max_key_age"):
             return theirs <= ours
     return False
 

@@ -28,8 +28,6 @@ def expected(launch: Launch) -> dict[str, object]:
                 "env": dict(container.env),
                 "cmd_override": [],
                 "env_override": {},
-                "restart_policy": "Never",
             },
-            "confidential_space": {"support_attributes": ["LATEST", "STABLE", "USABLE"]},
         },
     }

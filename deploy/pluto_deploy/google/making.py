@@ -1,0 +1,33 @@
+"""What a machine of a wish is made of: the body of one request, with all that it says of itself."""
+
+from __future__ import annotations
+
+from pluto_deploy.engine.wish import Wish
+from pluto_deploy.google import bodies, metadata, names
+from pluto_deploy.google.names import Names
+from pluto_deploy.google.releases import Disks, Space
+from pluto_deploy.google.wanted import GoogleSpace, GoogleTdx
+
+
+def body(
+    platform: GoogleSpace | GoogleTdx, of: Names, slot: str, wish: Wish, content: Disks | Space
+) -> dict[str, object]:
+    """The machine of a slot. Asks `content` alone, for the image that it starts from. UsageError, SourceError."""
+    boot, items, account = content.boot(wish), dict[str, str](), None
+    if isinstance(platform, GoogleSpace):
+        assert isinstance(content, Space)
+        items = metadata.space(content.reference(wish), restart=platform.restart)
+        account = platform.account
+    elif wish.deployment.payload:
+        items[names.CONFIG_ITEM] = wish.deployment.payload.decode("ascii")
+    items[names.GENERATION_ITEM] = wish.generation.to_text().decode("ascii")
+    return bodies.instance(
+        of.instance(slot),
+        platform.place,
+        boot,
+        labels=names.machine_labels(of, slot, wish.generation, boot.image.rpartition("/")[2]),
+        metadata=items,
+        tag=of.tag,
+        account=account,
+        secure_boot=account is not None,  # Google's image is signed, ours has no keys enrolled
+    )

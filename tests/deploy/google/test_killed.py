@@ -1,0 +1,102 @@
+"""Commands on Google Cloud that are killed after any of their changes: the next one goes on from what it finds.
+
+A command is killed when the change was made and before it hears so. What was begun then ends by itself, or is still
+going on as the next command comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pluto_deploy.google.wanted import SPACE_KIND, TDX_KIND
+from simulators.google.worlds import World, world
+
+pytestmark = pytest.mark.slow
+KINDS = pytest.mark.parametrize(
+    ("kind", "settled"), [(SPACE_KIND, False), (TDX_KIND, True)], ids=["space-at-once", "tdx"]
+)
+_MOST = 60
+
+
+def kills(one: World, act: Callable[[], object], *, settled: bool) -> Iterator[int]:
+    """Once for every change that a command makes, from the same beginning, after it was killed there."""
+    restore = one.snapshot()
+    one.cloud.state.polls = 1 if settled else 3
+    for change in range(1, _MOST):
+        restore()
+        one.served.clear()
+        with one.killed_at(change, "after"):
+            act()
+        if not one.revived(settled=settled):
+            assert change > 5, "a command that changes so little is none"
+            return
+        yield change
+    raise AssertionError("it never ends")
+
+
+def assert_serves(one: World, name: str) -> None:
+    """It does, it alone runs, and the next command finds nothing to be done."""
+    assert one.serving() == name
+    scene = one.look()
+    assert scene.led
+    assert [machine.slot for machine in scene.machines if machine.state == "running"] == [scene.serving]
+    assert all(machine.generation is not None for machine in scene.machines)
+
+
+@KINDS
+def test_a_first_machine(tmp_path: Path, kind: str, *, settled: bool) -> None:
+    with world(tmp_path, kind) as one:
+        one.release("one")
+        for _ in kills(one, one.apply, settled=settled):
+            one.apply()
+            assert_serves(one, "one")
+
+
+@KINDS
+def test_a_first_machine_that_nobody_wants_any_more(tmp_path: Path, kind: str, *, settled: bool) -> None:
+    with world(tmp_path, kind) as one:
+        one.release("one")
+        for change in kills(one, one.apply, settled=settled):
+            one.destroy()
+            assert one.left() == [], f"after a kill at change {change}"
+
+
+@KINDS
+@pytest.mark.parametrize("strategy", ["blue-green", "replace"])
+def test_an_upgrade(tmp_path: Path, kind: str, strategy: str, *, settled: bool) -> None:
+    with world(tmp_path, kind, strategy=strategy) as one:
+        one.release("one")
+        one.apply()
+        one.release("two")
+        for change in kills(one, one.apply, settled=settled):
+            one.apply()
+            assert_serves(one, "two")
+            if strategy == "blue-green":
+                # Killed while the address moves, nobody serves until the next command has moved it on.
+                assert one.served.count(False) <= 5, f"only while the address moves, at change {change}"
+
+
+@KINDS
+def test_a_way_back(tmp_path: Path, kind: str, *, settled: bool) -> None:
+    with world(tmp_path, kind) as one:
+        one.release("one")
+        one.apply()
+        one.release("two")
+        one.apply()
+        for _ in kills(one, one.rollback, settled=settled):
+            one.rollback()
+            assert_serves(one, "one")
+
+
+@KINDS
+def test_destroy(tmp_path: Path, kind: str, *, settled: bool) -> None:
+    with world(tmp_path, kind) as one:
+        for name in ("one", "two"):
+            one.release(name)
+            one.apply()
+        for change in kills(one, one.destroy, settled=settled):
+            one.destroy()
+            assert one.left() == [], f"after a kill at change {change}"

@@ -1,0 +1,1 @@
+"""Pretended clouds for uploads: page blobs, buckets, a registry. Real HTTP on loopback; strict. For tests alone."""

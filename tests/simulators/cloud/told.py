@@ -1,0 +1,17 @@
+"""Progress that is kept, for tests to read."""
+
+from __future__ import annotations
+
+
+class Kept:
+    """Progress that is kept."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.said: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def doing(self, text: str) -> None:
+        self.said.append(text)
