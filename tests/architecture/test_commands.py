@@ -23,7 +23,7 @@ COMMANDS = {
         "diff",
         "events",
         "acpi",
-        "collateral",
+        *("collateral", "endorsement"),
         "inspect",
         "policy",
         "release",

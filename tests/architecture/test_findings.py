@@ -18,15 +18,19 @@ from pluto_measure.appraise import (
     Expected,
     KeyExpected,
     SessionExpected,
+    SpaceInputs,
     verify_evidence,
     verify_expected,
 )
 from pluto_measure.digests import Digests
-from pluto_measure.policy import Policy, TdxPolicy
+from pluto_measure.formats.strict_json import Fields
+from pluto_measure.policy import Policy, TdxPolicy, azure, confidential_space, launch_endorsement
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.publish.judge import NOT_AUTHENTIC, Judgement
 from pluto_measure.publish.memory import Memory
-from simulators import policies, releases, tpm_quotes, trust_domains
+from pluto_measure.toml import table
+from simulators import azure_evidence, endorsements, policies, releases, tpm_quotes, trust_domains
+from simulators import confidential_space as space
 from simulators.intel import NOW, SEPT_VE_DISABLE, world
 from simulators.notary import evidence
 from simulators.trust_domains import TrustDomain, appraised, bare, collateral_of
@@ -119,6 +123,42 @@ def every_kind_of_run() -> list[Appraisal]:
         of_tpm(policies.POLICY, altered=True),
         of_tpm(None),
         *of_purposes(),
+        *of_google(),
+        *of_azure(),
+        *of_tokens(),
+    ]
+
+
+def of_google() -> list[Appraisal]:
+    """A machine of Google's, with an endorsement, a forged one, and none."""
+    domain = TrustDomain(kind="gcp-tdx")
+    endorsed = endorsements.launch_endorsement(mrtds=((0, False, domain.registers()["mrtd"]),))
+    rules = dataclasses.replace(launch_endorsement.STRICT_ENDORSEMENT, insecure_roots=(endorsements.ROOT,))
+    policy = trust_domains.policy(endorsement=rules)
+    strict = trust_domains.policy(endorsement=launch_endorsement.STRICT_ENDORSEMENT)
+    return [
+        appraised(domain, policy=policy, endorsements=(endorsed,)),
+        appraised(domain, policy=strict, endorsements=(endorsed,)),
+        appraised(domain, policy=policy),
+    ]
+
+
+def of_azure() -> list[Appraisal]:
+    """A machine of Azure's, and one whose claims are another's."""
+    lying = azure_evidence.AzureMachine(user_data=bytes(64))
+    return [azure_evidence.appraised(), azure_evidence.appraised(lying), azure_evidence.appraised(collateral=None)]
+
+
+def of_tokens() -> list[Appraisal]:
+    """Tokens of both forms, one without keys, and one that was made for another purpose."""
+    oidc, keys = space.Space(form="oidc"), SpaceInputs(keys=space.keys())
+    rules = dataclasses.replace(space.RULES, forms=("oidc",))
+    lying = space.Space().envelope(token=space.Space().token("other"))
+    return [
+        space.appraised(),
+        space.appraised(oidc, rules=rules, inputs=keys),
+        space.appraised(oidc),
+        space.appraised(lying),
     ]
 
 
@@ -218,9 +258,39 @@ def test_the_exit_codes_of_the_table_are_those_of_a_judgement() -> None:
 def test_every_field_of_a_policy_is_described() -> None:
     text = (ROOT / "docs/formats/policy.md").read_text()
     fields = re.findall(r"^(\w+) = ", policies.TDX_TEXT, re.MULTILINE)
-    # `version` is no field of the value, `tdx` none of the text.
-    assert len(fields) == len(dataclasses.fields(Policy)) + len(dataclasses.fields(TdxPolicy))
+    # `version` is no field of the value, its four parts none of the text.
+    assert len(fields) - 1 == len(dataclasses.fields(Policy)) - 4 + len(dataclasses.fields(TdxPolicy))
     for name in fields:
         assert re.search(rf"^\| [^|]*`{name}`", text, re.MULTILINE), name
     for example in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         assert Policy.parse(example) == STRICT
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "text", "strict"),
+    [
+        ("azure-evidence", azure.TABLE, azure.TEXT, azure.STRICT_AZURE),
+        ("confidential-space", confidential_space.TABLE, confidential_space.TEXT, None),
+        ("launch-endorsement", "endorsement", launch_endorsement.STRICT_ENDORSEMENT_TEXT, STRICT.endorsement),
+    ],
+)
+def test_every_field_of_a_table_is_described_on_its_page(page: str, name: str, text: str, strict: object) -> None:
+    wanted = strict or confidential_space.STRICT_CONFIDENTIAL_SPACE
+    described = (ROOT / f"docs/formats/{page}.md").read_text()
+    fields = re.findall(r"^(\w+) = ", text, re.MULTILINE)
+    assert len(fields) == len(dataclasses.fields(wanted))  # type: ignore[arg-type]  # one of three data classes
+    for field in fields:
+        assert re.search(rf"^\| [^|]*`{field}`", described, re.MULTILINE), field
+    (example,) = re.findall(rf"```toml\n(\[{name}\].*?)```", described, re.DOTALL)
+    parsed = Fields(table(example, what="policy"), what="policy").sub(name)
+    assert type(wanted).parse(parsed) == wanted  # type: ignore[attr-defined]  # as each of them has it
+
+
+def test_pages_of_formats_name_the_findings_that_the_policys_page_lists() -> None:
+    """A page of a format tells of its own findings in other words; it knows no other ids, and leaves none out."""
+    for page, group in (("azure-evidence", "azure"), ("confidential-space", "token|space|container"),
+                        ("launch-endorsement", "endorsement")):  # fmt: skip
+        text = (ROOT / f"docs/formats/{page}.md").read_text()
+        rows = "\n".join(re.findall(r"^\| (`[a-z_.]+`[^|]*) \|", text, re.MULTILINE))
+        named = set(re.findall(rf"`((?:{group})\.[a-z_]+)`", rows))
+        assert named == {check for check in stages() if re.match(rf"(?:{group})\.", check)}, page

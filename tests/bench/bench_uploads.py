@@ -1,6 +1,7 @@
 """The real build to pretended clouds: seconds, requests in flight, memory; beside curl and skopeo.
 
-Each cloud is a process of its own and takes 50 ms for an answer, as one far away does; each upload is one, too.
+Each cloud is a process of its own and takes 200 ms for an answer, as one far away does that gets a MiB; so is each
+upload.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from simulators import containers
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 5
-DELAY = 0.05  # seconds
+DELAY = 0.2  # seconds
 MOST = 64  # MiB
 SERVER = """
 import json, sys
@@ -183,12 +184,15 @@ def _upload(kind: str, url: str, digest: str, path: Path, *more: str) -> tuple[f
 
 
 def _share_below(least: int, flights: list[tuple[float, int]]) -> float:
-    """Per cent of the time that fewer were in flight, while there was more to send: until the last block but one began.
+    """Per cent of the time that fewer were in flight, while there was more to send.
 
-    The last, the disk's footer, comes after a GiB of zeros that are hashed.
+    The disk's last blocks, the second partition table and the footer, come after a GiB of zeros that are hashed: what
+    counts is the time until then, without that in which the last requests end.
     """
-    begun = [at for at, ((_, before), (_, after)) in enumerate(pairwise(flights), 1) if after > before]
-    spans = [(later - now, number) for (now, number), (later, _) in pairwise(flights[: begun[-2] + 1])]
+    idle = max((later - now, at) for at, ((now, number), (later, _)) in enumerate(pairwise(flights)) if number == 0)
+    sent = flights[: idle[1] + 1]
+    last = max(at for at, ((_, before), (_, after)) in enumerate(pairwise(sent), 1) if after > before)
+    spans = [(later - now, number) for (now, number), (later, _) in pairwise(sent[: last + 1])]
     return 100 * sum(time for time, number in spans if number < least) / sum(time for time, _ in spans)
 
 

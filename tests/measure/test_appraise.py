@@ -178,11 +178,11 @@ def test_the_age_of_evidence_in_words_of_people() -> None:
         return next((finding.expected, finding.text) for finding in found if finding.id == "policy.evidence_age")
 
     old = "at most 600 seconds old"
-    assert said(601) == (old, "the machine dates its evidence 601 seconds ago")
-    assert said(5 * 3600 + 7) == (old, "the machine dates its evidence 5 hours ago")
-    assert said(48 * 3600 - 1) == (old, "the machine dates its evidence 47 hours ago")
-    assert said(48 * 3600) == (old, "the machine dates its evidence 2 days ago")
-    assert said(-61) == ("at most 60 seconds ahead", "the machine dates its evidence 61 seconds into the future")
+    assert said(601) == (old, "the machine dates the evidence 601 seconds ago")
+    assert said(5 * 3600 + 7) == (old, "the machine dates the evidence 5 hours ago")
+    assert said(48 * 3600 - 1) == (old, "the machine dates the evidence 47 hours ago")
+    assert said(48 * 3600) == (old, "the machine dates the evidence 2 days ago")
+    assert said(-61) == ("at most 60 seconds ahead", "the machine dates the evidence 61 seconds into the future")
 
 
 @given(st.integers(0, 400 * 86400), st.integers(0, 400 * 86400))

@@ -252,6 +252,19 @@ def test_another_image_is_refused_by_the_tpms_registers() -> None:
     assert "log" in appraisal.explanation
 
 
+def test_microsofts_firmware_measures_secure_boots_variables_and_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert appraised().accepted
+    monkeypatch.setattr("pluto_measure.reference.AZURE", None)  # so that what every firmware measures counts alone
+    assert failed(appraised()) == ["log.events.pcr5", "log.events.pcr7"]
+
+
+@pytest.mark.parametrize("register", [0, 2, 5, 7])
+def test_code_from_a_disk_is_nothing_that_a_firmware_measures_of_itself(register: int) -> None:
+    code = event_logs.measured(register, 0x80000003, b"code")
+    appraisal = appraised(AzureMachine(edits=(lambda events: events.append(code),)))
+    assert failed(appraisal) == [f"log.events.pcr{register}"]
+
+
 def test_a_log_that_does_not_give_the_registers_is_refused() -> None:
     assert failed(appraised(AzureMachine(later=((11, b"more"),)))) == ["register.pcr11", "log.replay.pcr11"]
     assert failed(appraised(AzureMachine(later=((12, b"more"),)))) == ["register.pcr12"]

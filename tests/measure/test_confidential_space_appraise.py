@@ -69,7 +69,7 @@ def test_an_honest_notary_is_accepted_and_in_whose_word_is_told() -> None:
     facts = appraisal.explanation["token"]
     assert isinstance(facts, dict)
     assert (facts["vouchedBy"], facts["tdQuote"], facts["form"]) == ("insecure root", None, "pki")
-    assert facts["instance"]["instance_id"] == INSTANCE.instance_id
+    assert facts["instance"]["instanceId"] == INSTANCE.instance_id
     json.dumps(found)
 
 
@@ -372,7 +372,7 @@ def test_no_check_is_reported_twice_and_each_has_words() -> None:
         ids = [finding.id for finding in run.findings]
         assert len(ids) == len(set(ids))
         for finding in run.findings:
-            assert finding.text[:1].islower() or finding.text.startswith(("Intel", "MR", "TCB"))
+            assert finding.text[:1].islower() or finding.text.startswith(("Google", "Intel", "MR", "TCB"))
             assert not finding.text.endswith(".")
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pluto_measure.errors import FormatError
-from pluto_measure.policy import Policy
+from pluto_measure.policy import Policy, is_machine, strict
 from simulators import policies
 
 TEXT = policies.TEXT.replace("akTrust = []", f'akTrust = ["{"ab" * 32}"]')
@@ -108,5 +108,37 @@ def test_machines_are_named_by_key_ppid_or_platform_instance() -> None:
 
 @pytest.mark.parametrize("table", ["[td]", "[tcb]"])
 def test_rules_for_quotes_stand_only_where_quotes_are_accepted(table: str) -> None:
-    with pytest.raises(FormatError, match="which evidenceTypes does not name"):
+    with pytest.raises(FormatError, match=r"neither of which evidenceTypes names"):
         Policy.parse(TEXT + table + "\n")
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind"), [("azure-tdx", "azure"), ("gcp-confidential-space", "confidential-space")]
+)
+def test_a_table_stands_where_its_type_of_evidence_is_accepted(platform: str, kind: str) -> None:
+    written = strict.text([platform])
+    head, begin, own = written.partition({"azure": "[azure]\n"}.get(kind, "[confidentialSpace]\n"))
+    part = {"azure": "azure", "confidential-space": "confidential_space"}[kind]
+    assert getattr(Policy.parse(written), part) is not None
+    with pytest.raises(FormatError, match=f"policy: {begin.strip()[1:-1]} is missing"):
+        Policy.parse(head)
+    with pytest.raises(FormatError, match=rf'judges evidence of type "{kind}", which evidenceTypes does not name'):
+        Policy.parse(TEXT + begin + own)
+
+
+def test_endorsements_are_judged_where_googles_machines_are_accepted() -> None:
+    head, begin, own = strict.text(["gcp-tdx"]).partition("[endorsement]\n")
+    assert Policy.parse(head + begin + own).endorsement is not None
+    with pytest.raises(FormatError, match="policy: endorsement is missing"):
+        Policy.parse(head)
+    with pytest.raises(FormatError, match='judges the platform "gcp-tdx", which platforms does not name'):
+        Policy.parse(head.replace("gcp-tdx", "qemu-tdx") + begin + own)
+
+
+@pytest.mark.parametrize("name", ["gceInstance:0", "gceInstance:01", "gceInstance:" + "1" * 21, "gceInstance:a"])
+def test_the_number_of_an_instance_is_spelled_one_way(name: str) -> None:
+    assert is_machine("gceInstance:6256007950053693934")
+    assert not is_machine(name)
+    text = re.sub(r"^machines = .*$", f'machines = ["{name}"]', TEXT, flags=re.MULTILINE)
+    with pytest.raises(FormatError, match="which is no number of an instance"):
+        Policy.parse(text)

@@ -13,6 +13,7 @@ from pluto_measure.errors import FormatError, RefusedError
 from pluto_measure.masked import Masked
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import EVIDENCE_TYPES, PLATFORMS, Policy, TdxPolicy
+from pluto_measure.policy.azure import STRICT_AZURE, AzurePolicy
 from pluto_measure.policy.confidential_space import STRICT_CONFIDENTIAL_SPACE, ConfidentialSpacePolicy
 from pluto_measure.policy.launch_endorsement import EndorsementPolicy
 from pluto_measure.policy.strict import STRICT, left_open, platforms_of, text
@@ -131,6 +132,29 @@ STRICTER_SPACE: dict[str, tuple[Any, ...]] = {
 }
 
 
+WEAKER_AZURE: dict[str, tuple[Any, ...]] = {
+    "paravisors": (),
+    "ak_certificate": ("any",),
+    "secure_boot": (),
+    "tpm_enabled": ("any", False),
+    "tpm_persisted": (),
+    "console": (),
+    "interactive_console": (),
+    "filtered_vpci_devices": (),
+    "vm_ids": (),
+    "other_settings": ("any", ("new-setting",)),
+}
+STRICTER_AZURE: dict[str, tuple[Any, ...]] = {
+    "paravisors": ((ONE,), (ONE, OTHER)),
+    "secure_boot": (True, False),
+    "tpm_persisted": (True, False),
+    "console": (True, False),
+    "interactive_console": (True, False),
+    "filtered_vpci_devices": (True, False),
+    "vm_ids": (("00000000-0000-0000-0000-000000000000",),),
+}
+
+
 def camel(name: str) -> str:
     first, *rest = name.split("_")
     return name if first == "insecure" else first + "".join(word.title() for word in rest)
@@ -172,6 +196,28 @@ def test_a_stricter_rule_for_tokens_is_not_named(name: str, value: Any) -> None:
     assert left_open(with_space(**{name: value})) == ()
 
 
+def with_azure(**changes: Any) -> Policy:
+    return dataclasses.replace(STRICT, azure=dataclasses.replace(STRICT_AZURE, **changes))
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WEAKER_AZURE))
+def test_a_weaker_rule_for_paravisors_is_named(name: str, value: Any) -> None:
+    (line,) = left_open(with_azure(**{name: value}))
+    assert line.startswith(f"{camel(name)}: ")
+
+
+@pytest.mark.parametrize(("name", "value"), cases(STRICTER_AZURE))
+def test_a_stricter_rule_for_paravisors_is_not_named(name: str, value: Any) -> None:
+    assert left_open(with_azure(**{name: value})) == ()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_each_platform_has_a_strict_policy_that_leaves_nothing_else_open(platform: str) -> None:
+    policy = Policy.parse(text([platform]))
+    assert policy.platforms == (platform,)
+    assert {line.partition(":")[0] for line in left_open(policy)} <= {"platforms", "evidenceTypes"}
+
+
 def with_rules(**changes: Any) -> Policy:
     assert RULES is not None
     return dataclasses.replace(STRICT, tdx=dataclasses.replace(RULES, **changes))
@@ -185,8 +231,9 @@ def test_the_strict_policy_is_what_its_text_says() -> None:
 
 
 def test_every_field_of_a_policy_is_in_these_tables() -> None:
-    parts = {"tdx", "endorsement", "confidential_space"}
+    parts = {"tdx", "azure", "endorsement", "confidential_space"}
     assert set(WEAKER) == {item.name for item in dataclasses.fields(Policy)} - parts
+    assert set(WEAKER_AZURE) == {item.name for item in dataclasses.fields(AzurePolicy)}
     assert set(WEAKER_SPACE) == {item.name for item in dataclasses.fields(ConfidentialSpacePolicy)}
     assert set(WEAKER_ENDORSEMENT) == {item.name for item in dataclasses.fields(EndorsementPolicy)}
     assert set(WEAKER_TDX) == {item.name for item in dataclasses.fields(TdxPolicy)}

@@ -152,7 +152,13 @@ class AzureMachine:
     def events(self) -> list[LogEvent]:
         """All records of its log: what is predicted, between things that Microsoft's firmware measures of itself."""
         honest = list(boot_logs.machine("azure")[1].events[1:])
-        own = [event_logs.measured(0, 0x80000008, b"firmware"), event_logs.measured(7, 4, bytes(4))]
+        own = [
+            event_logs.measured(0, 0x80000008, b"firmware"),
+            event_logs.measured(7, 0x80000001, b"SecureBoot is off"),
+            event_logs.measured(7, 4, bytes(4)),
+            event_logs.measured(7, 0x800000E0, b"db"),
+            event_logs.measured(5, 0x80000006, b"partitions"),
+        ]
         events = [*own, *honest]
         for edit in self.edits:
             edit(events)

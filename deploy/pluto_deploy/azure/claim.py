@@ -23,8 +23,8 @@ SECONDS: Final = 2 * 3600.0
 
 
 @contextlib.contextmanager
-def held(arm: Arm, names: Names, platform: Azure, kept: Kept) -> Iterator[None]:
-    """The deployment is this command's. UsageError where another one is at work."""
+def held(arm: Arm, names: Names, platform: Azure, kept: Kept, seconds: float = SECONDS) -> Iterator[None]:
+    """The deployment is this command's, for `seconds` at most. UsageError where another one is at work."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(kept.locked().locked())
@@ -32,7 +32,7 @@ def held(arm: Arm, names: Names, platform: Azure, kept: Kept) -> Iterator[None]:
             problem = f"another command is at work on {names.deployment} on this computer"
             raise UsageError(problem, hint="wait until it has ended") from error
         holder = kept.holder()
-        _take(arm, names, platform, holder)
+        _take(arm, names, platform, holder, seconds)
         try:
             yield
         except BaseException:
@@ -42,18 +42,18 @@ def held(arm: Arm, names: Names, platform: Azure, kept: Kept) -> Iterator[None]:
         _give_back(arm, names, holder)
 
 
-def _take(arm: Arm, names: Names, platform: Azure, holder: str) -> None:
+def _take(arm: Arm, names: Names, platform: Azure, holder: str, seconds: float) -> None:
     found = arm.get(names.closed)
     if found is None:
         # As closed as can be, until the first machine is made.
-        tags = {**names.tags, CLAIM: _text(holder, arm.server_time + SECONDS)}
+        tags = {**names.tags, CLAIM: _text(holder, arm.server_time + seconds)}
         arm.put(names.closed, bodies.rules(platform, tags, clients=False, egress=()))
     else:
         tags = answers.tags(found, str(names.closed))
         if tags.get(OWNER) != names.deployment:
             raise UsageError(f"{names.closed} is there already, and is not of this deployment")
         _refuse_other(tags.get(CLAIM, ""), holder, arm.server_time)
-        arm.patch(names.closed, {"tags": {**tags, CLAIM: _text(holder, arm.server_time + SECONDS)}})
+        arm.patch(names.closed, {"tags": {**tags, CLAIM: _text(holder, arm.server_time + seconds)}})
     found = arm.get(names.closed) or {}
     _refuse_other(answers.tags(found, str(names.closed)).get(CLAIM, ""), holder, arm.server_time)
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from pluto_deploy.azure import bodies
 from pluto_deploy.azure.answers import SERVICE, Json, find, need, same_id, tags
 from pluto_deploy.azure.arm import Arm, Place
-from pluto_deploy.azure.names import LEFT, OWNER, Names
+from pluto_deploy.azure.names import BODY, LEFT, OWNER, Names
 from pluto_deploy.azure.seen import Nic
 from pluto_deploy.azure.seen import nic as parsed
 from pluto_deploy.azure.wanted import Azure
 from pluto_deploy.engine.scene import opposite
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.formats.strict_json import canonical
-
-_BODY: Final = "pluto-body"  # the digest of what was sent last
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +40,19 @@ class Lines:
     def subnet(self) -> str:
         return self.platform.subnet or f"{self.arm.id(self.names.vnet)}/subnets/{bodies.SUBNET}"
 
+    @property
+    def open_rules(self) -> Json:
+        """The rules in front of the machine that serves, as the file asks for them."""
+        return bodies.rules(self.platform, self.names.tags, clients=True, egress=self.egress)
+
     def make(self) -> None:
-        """What all machines share: network, rules, the clients' address."""
+        """What all machines share: network, rules, the clients' address. The rules of what serves are as they were."""
         own = self.names.tags
         if self.platform.subnet is None:
             self._own(self.names.vnet, bodies.network(self.platform, own))
-        self._own(self.names.closed, bodies.rules(self.platform, own, clients=False, egress=self.egress))
-        self._own(self.names.open, bodies.rules(self.platform, own, clients=True, egress=self.egress))
+        self._close()
+        if self.arm.get(self.names.open) is None:
+            self._own(self.names.open, self.open_rules)
         if self.platform.address is None:
             self._own(self.public, bodies.address(self.platform, own))
         else:
@@ -76,6 +79,7 @@ class Lines:
 
     def operators_only(self, slot: str) -> None:
         """Clients reach it no more, operators do: by the clients' address if it has that one, else by its own."""
+        self._close()
         nic, closed = self.nic(slot), self.arm.id(self.names.closed)
         if nic.address is not None and same_id(nic.rules, closed):
             return
@@ -88,6 +92,7 @@ class Lines:
 
     def clients(self, slot: str) -> None:
         """Give it the clients' address, which nobody else has, and let everybody in."""
+        self._own(self.names.open, self.open_rules)
         nic, public = self.nic(slot), self.arm.id(self.public)
         if not same_id(nic.address, public) or not same_id(nic.rules, self.arm.id(self.names.open)):
             self._put(slot, _but(nic.tags, LEFT), self.names.open, self.public)
@@ -137,16 +142,19 @@ class Lines:
         body = bodies.interface(self.platform, marks, subnet=self.subnet, rules=self.arm.id(rules), address=given)
         self.arm.put(self.names.nic(slot), body)
 
+    def _close(self) -> None:
+        self._own(self.names.closed, bodies.rules(self.platform, self.names.tags, clients=False, egress=self.egress))
+
     def _own(self, place: Place, body: Json) -> None:
         """Make it so, if it is not; keep tags that are there."""
-        digest = hashlib.sha256(canonical(body)).hexdigest()[:16]
+        digest = digest_of(body)
         found = self.arm.get(place)
         there = {} if found is None else tags(found, str(place))
         if found is not None and there.get(OWNER) != self.names.deployment:
             raise UsageError(f"{place} is there already, and is not of this deployment")
         state = None if found is None else find(found, "properties.provisioningState", str, str(place))
-        if there.get(_BODY) != digest or state != "Succeeded":
-            self.arm.put(place, {**body, "tags": {**there, **body["tags"], _BODY: digest}})
+        if there.get(BODY) != digest or state != "Succeeded":
+            self.arm.put(place, {**body, "tags": {**there, **body["tags"], BODY: digest}})
 
     def _check_given(self) -> None:
         """UsageError where the operator's address cannot be used."""
@@ -160,6 +168,11 @@ class Lines:
         nics = [self.arm.id(self.names.nic(slot)) for slot in ("a", "b")]
         if holder is not None and not any(holder.lower().startswith(f"{nic.lower()}/") for nic in nics):
             raise UsageError(f"platform.address: {self.public.name} is in use by something else")
+
+
+def digest_of(body: Json) -> str:
+    """By which what was sent last is known again."""
+    return hashlib.sha256(canonical(body)).hexdigest()[:16]
 
 
 def _but(marks: Mapping[str, str], name: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ def look(arm: Arm, names: Names, platform: Azure) -> Seen:
         definitions = arm.listed(DEFINITION, names.gallery.name)
         versions = [one for each in definitions for one in arm.listed(VERSION, names.gallery.name, _name(each))]
     lists |= {GALLERY: galleries, DEFINITION: definitions, VERSION: versions}
+    rules = [one for one in lists[RULES] if _name(one).lower() == names.open.name]
     machines, nics = {}, {}
     for slot in SLOTS:
         for one in lists[VM]:
@@ -41,6 +42,7 @@ def look(arm: Arm, names: Names, platform: Azure) -> Seen:
         vms=machines,
         versions=tuple(map(found.version, versions)),
         addresses=frozenset(_name(one).lower() for one in lists[ADDRESS]),
+        open_body=next((tags(one, _name(one)).get(spelled.BODY, "") for one in rules), ""),
         ours=tuple(found.kind_and_name(one, kind) for kind, all_of in lists.items() for one in all_of),
     )
 

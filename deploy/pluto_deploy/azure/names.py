@@ -23,6 +23,7 @@ MADE: Final = "pluto-made"
 REFUSED: Final = "pluto-refused"
 LEFT: Final = "pluto-left"  # of the record whose machine the clients' address is on its way from
 CLAIM: Final = "pluto-claim"
+BODY: Final = "pluto-body"  # the digest of what was sent last
 _GENERATION: Final = "pluto-generation-"
 _TAG: Final = 256  # characters of a tag's value
 _DIGITS: Final = 20

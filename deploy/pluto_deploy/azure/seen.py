@@ -82,6 +82,7 @@ class Seen:
     versions: tuple[Version, ...] = ()
     addresses: frozenset[str] = frozenset()
     ours: tuple[tuple[str, str], ...] = ()
+    open_body: str = ""  # the digest of the rules that let clients in, as they were sent
 
     @property
     def serving(self) -> str | None:
@@ -124,15 +125,20 @@ class Seen:
         return Machine(slot, generation, state, refused and state != "incomplete", since, number)
 
     @property
+    def machines(self) -> tuple[Machine, ...]:
+        """In both slots."""
+        return tuple(one for slot in SLOTS if (one := self.machine(slot)) is not None)
+
+    @property
     def releases(self) -> frozenset[str]:
         """There, and whole: as a disk, or as an image."""
         disks = {one.release for one in self.disks if one.whole and one.release}
         return frozenset(disks | {one.release for one in self.versions if one.release and one.state == "Succeeded"})
 
-    def scene(self, notes: Iterable[str] = ()) -> Scene:
-        """As the engine sees it."""
-        machines = tuple(one for slot in SLOTS if (one := self.machine(slot)) is not None)
-        return Scene(self.releases, frozenset(), machines, self.serving, tuple(notes), self.led)
+    def scene(self, notes: Iterable[str], open_body: str) -> Scene:
+        """As the engine sees it. `open_body`: what `open_body` is to be."""
+        led = self.led and (self.serving is None or self.open_body == open_body)
+        return Scene(self.releases, frozenset(), self.machines, self.serving, tuple(notes), led)
 
     def disk_of(self, slot: str) -> Disk | None:
         """The disk that a slot's machine starts from."""

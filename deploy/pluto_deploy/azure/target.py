@@ -24,7 +24,7 @@ from pluto_deploy.azure.costs import Cost, costs
 from pluto_deploy.azure.disks import Disks, Upload, Vhd
 from pluto_deploy.azure.galleries import Galleries
 from pluto_deploy.azure.kept import Kept
-from pluto_deploy.azure.lines import Lines
+from pluto_deploy.azure.lines import Lines, digest_of
 from pluto_deploy.azure.looking import look
 from pluto_deploy.azure.names import MADE, REFUSED, SLOT, Names, generation_tags, without_generation
 from pluto_deploy.azure.seen import Seen, Vm
@@ -85,7 +85,7 @@ class AzureTarget:
 
     def look(self) -> Scene:
         seen = self._look()
-        scene = seen.scene(self._notes(seen))
+        scene = seen.scene(self._notes(seen), digest_of(self.lines.open_rules))
         if self.making is not None and all(one.generation != self.making.generation for one in scene.machines):
             running = any(one.state == "running" for one in scene.machines)
             preflight.check(self.arm, self.platform, 1 if self.room or not running else 0)
@@ -96,7 +96,7 @@ class AzureTarget:
         return costs(self._look())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        return claim.held(self.arm, self.names, self.platform, self.kept)
+        return claim.held(self.arm, self.names, self.platform, self.kept, claim.SECONDS + self.timeout)
 
     def put_tools(self) -> None:
         raise UsageError("Azure runs machines with its own tools")
@@ -109,7 +109,7 @@ class AzureTarget:
         self.lines.make()
         self._release(slot)
         self.kept.put(making.generation.release, making.files, making.config)
-        others = [one.made for one in self.look().machines if one.slot != slot]
+        others = [one.made for one in self._look().machines if one.slot != slot]
         made = max([int(self.arm.server_time), *(other + 1 for other in others)])
         self.lines.record(slot, {SLOT: slot, MADE: str(made), **generation_tags(making.generation)})
 

@@ -8,17 +8,17 @@ error.
 
 from __future__ import annotations
 
-import email.utils
+import io
 import json
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from pluto_deploy.cloud import attempts
 from pluto_measure.errors import SourceError
 from pluto_measure.wording import printable
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FAILED: Final = (500, 502, 503, 504)
 _LONGEST_TEXT: Final = 300  # characters of a cloud's own words that are repeated
+_PIECE: Final = 1 << 16  # bytes
 ANSWER_LIMIT: Final = 8 << 20
 
 
@@ -186,7 +187,7 @@ class Door:
     def _pause(self, attempt: int, retry_after: str | None, deadline: float) -> bool:
         """Wait before another attempt; False where the deadline comes first."""
         waiting, patience = self.waiting, self.patience
-        asked = _seconds(retry_after, waiting.wall())
+        asked = attempts.seconds(retry_after, waiting.wall())
         own = min(patience.longest_pause, patience.pause * 2 ** (attempt - 1)) * (0.5 + waiting.random())
         seconds = own if asked is None else max(own, asked)
         if waiting.clock() + seconds >= deadline:
@@ -235,7 +236,7 @@ class Door:
         import requests
         import urllib3
 
-        host, causes = urlsplit(url).hostname or "?", _causes(error)
+        host, causes = urlsplit(url).hostname or "?", attempts.causes(error)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             return _FinalError(self.service, act, f"{host} cannot prove that it is {host}", sent=False)
         never_left = requests.ConnectTimeout, urllib3.exceptions.NewConnectionError
@@ -276,9 +277,13 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def _opened(body: Body | None) -> AbstractContextManager[bytes | IO[bytes] | None]:
-    """What is sent; a file is opened anew for every attempt."""
+    """What is sent; a file is opened anew for every attempt.
+
+    Much is sent like a file, in pieces: a socket's time-out is for all that it is given at once, and on a slow line a
+    MiB takes longer than anything else may.
+    """
     if body is None or isinstance(body, bytes):
-        return nullcontext(body)
+        return nullcontext(io.BytesIO(body) if body and len(body) > _PIECE else body)
     try:
         return body()
     except OSError as error:
@@ -290,28 +295,3 @@ def _may_be_asked_again(answer: Answer, *, repeatable: bool) -> bool:
     if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
         return True
     return repeatable and answer.status in _FAILED
-
-
-def _seconds(value: str | None, now: float) -> float | None:
-    """Retry-After: seconds, or a date (RFC 9110, section 10.2.3); None for neither."""
-    text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-        # A date without a zone is in UTC, as all dates of HTTP are.
-        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """An error with all that it wraps, as requests and urllib3 wrap: a reason, an argument, a cause."""
-    found: list[BaseException] = []
-    left: list[object] = [error]
-    while left:
-        one = left.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            left += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
-    return found

@@ -13,7 +13,16 @@ from typing import Final
 from pluto_deploy.engine.evidence import Seen, fetch
 from pluto_deploy.engine.target import Address
 from pluto_deploy.engine.wish import Expected
-from pluto_measure.appraise import NOTHING, Appraisal, TdxInputs, parse_evidence, quote_of, verify_evidence
+from pluto_measure.appraise import (
+    NO_SPACE,
+    NOTHING,
+    Appraisal,
+    SpaceInputs,
+    TdxInputs,
+    parse_evidence,
+    quote_of,
+    verify_evidence,
+)
 from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
 from pluto_measure.errors import RefusedError, SourceError, VerificationError
 from pluto_measure.findings import Finding
@@ -47,11 +56,15 @@ class Gate:
     """Appraises machines. `patience`: seconds that a machine may take until it answers at all.
 
     `state`: where collateral is kept and what was seen is remembered; `collateral`: a file that is used instead.
+    `space`: what a token of Confidential Space is judged by, such as the virtual machine that it must be. `ak_issuers`:
+    files with certificates above the key of an Azure machine's TPM.
     """
 
     expected: Expected
     state: Path | None = None
     collateral: Path | None = None
+    space: SpaceInputs = NO_SPACE
+    ak_issuers: tuple[Path, ...] = ()
     patience: float = 20.0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     nonce: Callable[[int], bytes] = secrets.token_bytes
@@ -75,7 +88,7 @@ class Gate:
         tdx, notes = self._inputs(seen)
         expected = self.expected
         appraisal = verify_evidence(
-            seen.evidence, [expected.references], expected.policy, self.now(), nonce, seen.key_digest, tdx
+            seen.evidence, [expected.references], expected.policy, self.now(), nonce, seen.key_digest, tdx, self.space
         )
         if self.state is not None and tdx.collateral is not None and appraisal.authentic:
             remember(self.state, tdx.collateral)
@@ -96,7 +109,7 @@ class Gate:
         quote = quote_of(parse_evidence(seen.evidence))
         if quote is None:
             return NOTHING, []
-        given = QuoteFiles(Path("evidence"), self.collateral, self.state)
+        given = QuoteFiles(Path("evidence"), self.collateral, self.state, ak_issuers=self.ak_issuers)
         return tdx_inputs(given, quote, self.expected.policy, None)
 
 

@@ -95,14 +95,16 @@ class Leading:
             self.compute.set_labels("addresses", found.reply, {**found.labels, names.SERVING: slot})
 
     def settle(self, leaving: str, machines: Machines) -> None:
-        """The machine that is to be stopped must not have clients that another one serves: they are led back to it."""
-        found, machine = self.static(), machines.get(leaving)
-        if found is None or machine is None or machine.address != found.address or found.serving in (None, leaving):
+        """Before a machine is stopped: clients are led to the one that serves by its label, if that runs.
+
+        Somebody who was killed may have led them half-way to the machine that is to be stopped.
+        """
+        found = self.static()
+        if found is None or found.serving in (None, leaving):
             return
-        assert found.serving is not None
-        back = machines.get(found.serving)
-        if back is not None and back.state == "running":
-            self._move(found, found.serving, machines)
+        serving = machines.get(found.serving or "")
+        if serving is not None and serving.state == "running" and serving.address != found.address:
+            self._move(found, serving.slot, machines)
 
     def own(self, machine: Instance) -> None:
         """Give a machine an external address of its own where it has none: it is asked for evidence by it."""

@@ -53,7 +53,8 @@ class Lease:
             finally:
                 version, self._version = self._version, None
                 if version is not None:
-                    self.objects.delete(self.name, version=version)
+                    with contextlib.suppress(SourceError):  # it runs out by itself, and another error may be on its way
+                        self.objects.delete(self.name, version=version)
 
     def renew(self) -> None:
         """Called before each step, and while one takes long. SourceError where the lease is somebody else's by now."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.expected import ChannelExpected, Expected, KeyExpected, NodeExpected, SessionExpected
-from pluto_measure.appraise.request import NOTHING, TdxInputs
+from pluto_measure.appraise.request import NO_SPACE, NOTHING, SpaceInputs, TdxInputs
 from pluto_measure.appraise.way import parse_evidence, quote_of, verify_evidence, verify_expected
 
 __all__ = [
     "NOTHING",
+    "NO_SPACE",
     "Appraisal",
     "ChannelExpected",
     "Expected",
     "KeyExpected",
     "NodeExpected",
     "SessionExpected",
+    "SpaceInputs",
     "TdxInputs",
     "parse_evidence",
     "quote_of",

@@ -125,19 +125,20 @@ def machine_finding(names: Sequence[str], policy: Policy) -> Finding:
     )
 
 
-def age_finding(issued_at: datetime, policy: Policy, at: datetime) -> Finding:
+def age_finding(issued_at: datetime, policy: Policy, at: datetime, *, dated_by: str = "the machine") -> Finding:
+    """`dated_by`: whose clock `issued_at` is of."""
     check, issued = "policy.evidence_age", format_time(issued_at)
     age = int((at - issued_at).total_seconds())
     if age < -policy.clock_skew:
-        text = f"the machine dates its evidence {age_words(-age, policy.clock_skew)} into the future"
+        text = f"{dated_by} dates the evidence {age_words(-age, policy.clock_skew)} into the future"
         return Finding(check, "fail", text, f"at most {duration(policy.clock_skew)} ahead", issued)
     if policy.max_evidence_age == "any":
         return Finding(check, "pass", "the policy accepts evidence of any age", "any", issued)
     return judge(
         check,
         age <= policy.max_evidence_age,
-        "the machine dates its evidence recently enough",
-        otherwise=f"the machine dates its evidence {age_words(age, policy.max_evidence_age)} ago",
+        f"{dated_by} dates the evidence recently enough",
+        otherwise=f"{dated_by} dates the evidence {age_words(age, policy.max_evidence_age)} ago",
         expected=f"at most {duration(policy.max_evidence_age)} old",
         actual=issued,
     )

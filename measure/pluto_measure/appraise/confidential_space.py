@@ -25,7 +25,7 @@ from pluto_measure.appraise.space_claims import (
 )
 from pluto_measure.evidence import Envelope, format_time
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
-from pluto_measure.formats.confidential_space import PLATFORM, SpaceReference
+from pluto_measure.formats.confidential_space import PLATFORM, SpaceInstance, SpaceReference
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
 from pluto_measure.policy.confidential_space import STRICT_CONFIDENTIAL_SPACE, ConfidentialSpacePolicy
@@ -123,7 +123,7 @@ def _policy(token: VerifiedToken, policy: Policy, rules: ConfidentialSpacePolicy
     yield common.member_finding("policy.evidence_type", TYPE, policy.evidence_types, "evidence type")
     number = token.claims.instance.instance_id if token.claims.instance else ""
     yield common.machine_finding([shown(f"{MACHINE}:{number}")], policy)
-    yield common.age_finding(token.claims.issued_at, policy, at)  # Google's clock, not the machine's
+    yield common.age_finding(token.claims.issued_at, policy, at, dated_by="Google")
     yield common.config_finding(token.bound_claims, policy)
     yield common.member_finding("policy.token_form", token.form, rules.forms, "form of token")
     yield _trust(token)
@@ -187,9 +187,17 @@ def token_facts(token: VerifiedToken) -> dict[str, object]:
         "tcbDate": shown(claims.tcb_date),
         "imageReference": shown(container.image_reference) if container else None,
         "imageDigest": shown(container.image_digest) if container else None,
-        "instance": {name: shown(getattr(instance, name)) for name in instance.__dataclass_fields__}
-        if instance
-        else None,
+        "instance": None if instance is None else _instance_facts(instance),
         "serviceAccounts": [shown(item) for item in claims.service_accounts],
         "unknownClaims": [shown(item) for item in claims.unknown],
+    }
+
+
+def _instance_facts(instance: SpaceInstance) -> dict[str, str]:
+    return {
+        "projectId": shown(instance.project_id),
+        "projectNumber": shown(instance.project_number),
+        "zone": shown(instance.zone),
+        "instanceId": shown(instance.instance_id),
+        "instanceName": shown(instance.instance_name),
     }

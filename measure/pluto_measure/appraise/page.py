@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pluto_measure.appraise.page_facts import collateral_section, evidence_sections, not_proven_section
+from pluto_measure.appraise.page_facts import (
+    cloud_sections,
+    collateral_section,
+    evidence_sections,
+    not_proven_section,
+)
 from pluto_measure.appraise.page_kit import (
     NOTHING,
     bank,
@@ -29,7 +34,14 @@ from pluto_measure.appraise.updates import UPDATES
 
 Json = Mapping[str, Any]
 _MARKS: Final = {"fail": ("bad", "✗", "refused"), "warning": ("warn", "!", "warning"), "pass": ("good", "✓", "passed")}
-_KINDS: Final = {"tdx": "TDX quote", "tpm": "TPM quote"}
+_KINDS: Final = {
+    "tdx": "TDX quote",
+    "tpm": "TPM quote",
+    "azure": "TDX quote of Azure's paravisor, and the quote of its TPM",
+    "confidential-space": "Google's word: a token of Confidential Space",
+}
+# What authenticity needs that is not in the evidence.
+_BESIDE: Final = {"confidential-space": "Google's keys"}
 # Intel's statuses, for people who meet them for the first time.
 _MEANINGS: Final = {
     "UpToDate": "Intel knows of nothing that is missing.",
@@ -56,6 +68,7 @@ def page(appraisal_json: Json, *, command: str, evidence_name: str, at: str) -> 
         _verdict(appraisal_json, findings, evidence_name, at),
         "<main>",
         _why(findings, explanation),
+        *cloud_sections(explanation),
         _intel(appraisal_json, explanation),
         _shortfall(members(explanation.get("tcb"))),
         _registers(appraisal_json, findings),
@@ -91,7 +104,8 @@ def _verdict(appraisal: Json, findings: Sequence[Json], name: str, at: str) -> s
         "Not authentic": "The evidence does not prove what it says. Nothing else in it counts.",
     }[title]
     if title == "Refused" and appraisal.get("authentic") is not True:
-        words = "Without collateral nobody can say whether the evidence is authentic."
+        needed = _BESIDE.get(str(appraisal.get("evidenceType")), "collateral")
+        words = f"Without {needed} nobody can say whether the evidence is authentic."
     kind_of = appraisal.get("evidenceType")
     facts = pairs(
         (

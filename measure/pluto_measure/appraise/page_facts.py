@@ -5,7 +5,7 @@ Members as of `appraise.facts`; names as Intel's and TDX's documents spell them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pluto_measure.appraise.page_kit import NOTHING, code, day, members, pairs, section, table, text
@@ -56,6 +56,37 @@ _DOCUMENTS: Final = (
     ("Root CRL", "rootCrl", "number"),
     ("PCK CRL", "pckCrl", "number"),
 )
+_TOKEN: Final = (
+    ("Vouched for by", "vouchedBy"),
+    ("Issued", "issuedAt"),
+    ("Expires", "expiresAt"),
+    ("Hardware", "hwmodel"),
+    ("Platform's TCB", "tcbStatus"),
+    ("TCB date", "tcbDate"),
+    ("Google's image", "swversion"),
+    ("Its support", "supportAttributes"),
+    ("Debugging", "dbgstat"),
+    ("Service accounts", "serviceAccounts"),
+    ("Container from", "imageReference"),
+    ("Claims not looked at", "unknownClaims"),
+)
+_INSTANCE: Final = (
+    ("Project", "projectId"),
+    ("Zone", "zone"),
+    ("Virtual machine", "instanceName"),
+    ("Its number", "instanceId"),
+)
+_PARAVISOR: Final = (("Paravisor (MRTD)", "paravisor"), ("TPM's key (digest)", "akDigest"), ("Its root", "akRoot"))
+_TOLD: Final = (
+    ("Secure Boot", "secureBoot"),
+    ("TPM", "tpmEnabled"),
+    ("The TPM keeps its state", "tpmPersisted"),
+    ("Serial console", "console"),
+    ("The console takes input", "interactiveConsole"),
+    ("Host devices are let through", "filteredVpciDevices"),
+    ("Virtual machine", "vmId"),
+    ("Other settings", "otherSettings"),
+)
 _UNVERIFIED: Final = '<p class="warn">Nobody vouches for what follows: the evidence was not verified.</p>'
 
 
@@ -69,6 +100,23 @@ def collateral_section(facts: Json) -> str:
     expires = members(facts.get("expires"))
     note = f"<p>First to expire: {text(expires.get('what'))}, at {text(expires.get('at'))}.</p>" if expires else ""
     return section("Collateral", table(("Document", "Number", "Issued", "Next update"), rows, numbers=(1,)), note)
+
+
+def cloud_sections(explanation: Json) -> Iterator[str]:
+    """In whose word one trusts, and what it says: of a token Google's, of an Azure machine its paravisor's."""
+    if token := members(explanation.get("token")):
+        who = "Google's word" if token.get("vouchedBy") == "Google" else "said in Google's name, under an insecure root"
+        note = f"<p>All of this is {who}. There is no TDX quote in it that anybody else could check.</p>"
+        said = [(name, text(token.get(member))) for name, member in _TOKEN]
+        digests = _codes((("Container (digest)", "imageDigest"), ("Signed below the root", "root")), token)
+        instance = members(token.get("instance"))
+        where = [(name, text(instance.get(member))) for name, member in _INSTANCE]
+        yield section("What Google says", note, pairs([*said, *where, *digests]))
+    if azure := members(explanation.get("azure")):
+        note = "<p>Nobody outside Microsoft can compute the paravisor's MRTD; a policy names observed values.</p>"
+        told = members(azure.get("vmConfiguration"))
+        settings = [(name, text(told.get(member))) for name, member in _TOLD]
+        yield section("Azure's paravisor", note, pairs([*_codes(_PARAVISOR, azure), *settings]))
 
 
 def evidence_sections(appraisal: Json) -> str:
@@ -92,10 +140,15 @@ def evidence_sections(appraisal: Json) -> str:
 def not_proven_section(appraisal: Json) -> str:
     """What no evidence of this kind can prove, for who sees nothing but the page: docs/verify.md."""
     newest = "That the collateral is the newest, beyond what the verifier remembers and how old its policy lets it be."
+    explanation = members(appraisal.get("explanation"))
+    google = "Anything beyond Google's word: a token holds no quote that others could check."
+    paravisor = "What Microsoft's paravisor does, which owns the machine's memory and its TPM."
     limits = [
+        *([google] if members(explanation.get("token")) else []),
+        *([paravisor] if members(explanation.get("azure")) else []),
         "Where the machine is, and whose. Who can open its case may extract keys from genuine hardware.",
         *([newest] if members(appraisal.get("collateral")) else []),
-        "What runs after the boot. The registers say what was booted.",
+        "What runs after the boot. What is measured says what was booted.",
         "That the program which was measured has no faults.",
     ]
     return section("Not proven by this", f"<ul>{''.join(f'<li>{text(limit)}</li>' for limit in limits)}</ul>")

@@ -21,7 +21,8 @@ from pluto_measure.appraise.common import age_words, duration
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.pck import PckExtension
-from pluto_measure.policy.tdx import Choice, TdxPolicy
+from pluto_measure.policy.fields import Choice
+from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.verify.tcb import NOT_SUPPORTED, Tcb
 
 # What each status says is amiss.

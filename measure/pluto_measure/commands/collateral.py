@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
-from pluto_measure.commands import files
+from pluto_measure.commands import files, google_keys, services
 from pluto_measure.errors import FormatError, UsageError, VerificationError
 from pluto_measure.evidence import parse_time
 from pluto_measure.formats.strict_json import unhex
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 _CAS: Final = ("platform", "processor")
 _QUOTE_LIMIT: Final = 1024 * 1024
 _BUNDLE_LIMIT: Final = 4 * 1024 * 1024
-_PEM_LIMIT: Final = 1024 * 1024
 
 _DESCRIPTION: Final = """Collateral is what Intel says of its processors, TDX modules and quoting enclaves: TCB info,
 QE identity and revocation lists. Quotes are judged by it. A state directory keeps it, and remembers the newest that it
-saw: older collateral is refused from then on."""
+saw: older collateral is refused from then on. Tokens of Confidential Space need none, but some need Google's keys."""
 
 _FETCH: Final = """Fetch collateral from Intel's PCS (API v4) or a PCCS, verify it, and keep it (--state) or write it
 (--out). Exit code 4: what came is not Intel's; 5: it is older than what was seen; 6: the service failed. Nothing is
@@ -73,6 +72,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     where.add_argument("--state", metavar="DIR", type=Path, help="all that a state directory keeps")
     one.add_argument("--at", metavar="TIME", help="as of this time, such as 2026-11-20T12:00:00Z (default: now)")
     _json(one, show)
+    google_keys.add(actions)
 
 
 def _add_fetch(one: argparse.ArgumentParser) -> None:
@@ -80,13 +80,11 @@ def _add_fetch(one: argparse.ArgumentParser) -> None:
     wanted.add_argument("--fmspc", metavar="HEX", help="the platform family, 12 hex digits; needs --ca")
     wanted.add_argument("--quote", metavar="FILE", type=Path, help="a quote, which names FMSPC and CA")
     one.add_argument("--ca", choices=_CAS, help="the CA of the PCK certificate")
-    one.add_argument("--url", metavar="URL", help="base URL of a PCCS (default: Intel's PCS)")
     one.add_argument("--update", choices=("standard", "early", "both"), default="both", help="default: %(default)s")
     one.add_argument("--evaluation-number", metavar="N", type=int, help="this TCB evaluation; to a file alone")
     _state(one, required=False)
     one.add_argument("--out", metavar="FILE", type=Path, help="write the bundle to this file")
-    one.add_argument("--tls-ca", metavar="FILE", type=Path, help="trust these certificates for TLS (PEM)")
-    one.add_argument("--insecure-http", action="store_true", help="do without TLS, also to other machines")
+    services.add(one, "base URL of a PCCS (default: Intel's PCS)")
     _json(one, fetch)
 
 
@@ -203,18 +201,9 @@ def _fmspc(text: str) -> bytes:
 
 
 def _client(arguments: argparse.Namespace) -> Client:
-    import ssl
-
     from pluto_measure.collateral.client import INTEL, Client
 
-    context = None
-    if arguments.tls_ca is not None:
-        pem = files.read(arguments.tls_ca, what="TLS certificates", limit=_PEM_LIMIT)
-        context = ssl.create_default_context()
-        try:
-            context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
-        except (ssl.SSLError, ValueError) as error:
-            raise UsageError(f"{arguments.tls_ca} holds no certificates in PEM") from error
+    context = services.tls_context(arguments.tls_ca)
     return Client(arguments.url or INTEL, insecure_http=arguments.insecure_http, context=context)
 
 

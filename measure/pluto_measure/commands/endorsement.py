@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
-from pluto_measure.commands import files
+from pluto_measure.commands import files, services
 from pluto_measure.errors import FormatError, UsageError, VerificationError
 from pluto_measure.evidence import format_time, parse_time
 from pluto_measure.formats.strict_json import unhex
@@ -49,9 +46,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     one.add_argument("--state", metavar="DIR", type=Path, help="the state directory")
     one.add_argument("--out", metavar="FILE", type=Path, help="write the endorsement to this file")
     one.add_argument("--firmware", metavar="FILE", type=Path, help="fetch the firmware too, to this file")
-    one.add_argument("--url", metavar="URL", help="base URL of a mirror of the bucket (default: Google's)")
-    one.add_argument("--tls-ca", metavar="FILE", type=Path, help="trust these certificates for TLS (PEM)")
-    one.add_argument("--insecure-http", action="store_true", help="do without TLS, also to other machines")
+    services.add(one, "base URL of a mirror of the bucket (default: Google's)")
     _json(one, fetch)
     one = actions.add_parser("check", help="verify a file and show it", description=_CHECK)
     one.add_argument("file", metavar="FILE", type=Path, help="the endorsement")
@@ -82,7 +77,7 @@ def fetch(arguments: argparse.Namespace) -> Result:
         EndorsementStore(arguments.state).keep(verified, mrtd, data)
     for path, content in ((arguments.out, data), (arguments.firmware, image)):
         if path is not None and content is not None:
-            _write(path, content)
+            files.write(path, content)
     wrote = [str(path) for path in (arguments.state, arguments.out, arguments.firmware) if path is not None]
     shown = facts(data)
     return Result({"endorsement": shown, "wrote": wrote}, text(shown) + "".join(f"wrote {name}\n" for name in wrote))
@@ -199,34 +194,7 @@ def _mrtd(value: str) -> bytes:
 
 
 def _client(arguments: argparse.Namespace) -> EndorsementClient:
-    import ssl
-
     from pluto_measure.collateral.endorsement_client import BUCKET, EndorsementClient
 
-    context = None
-    if arguments.tls_ca is not None:
-        pem = files.read(arguments.tls_ca, what="TLS certificates", limit=_PEM_LIMIT)
-        context = ssl.create_default_context()
-        try:
-            context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
-        except (ssl.SSLError, ValueError) as error:
-            raise UsageError(f"{arguments.tls_ca} holds no certificates in PEM") from error
+    context = services.tls_context(arguments.tls_ca)
     return EndorsementClient(arguments.url or BUCKET, insecure_http=arguments.insecure_http, context=context)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside `path`, then rename: the file is the old one or the new one."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-        mask = os.umask(0o077)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -49,7 +49,7 @@ def naming(kind: str, path: Path, root: str = "") -> Iterator[None]:
         raise named from error
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write to a temporary name beside `path`, then rename: the file is the old one or the new one."""
     # Imported here: most commands write nothing.
     import tempfile
@@ -58,7 +58,7 @@ def write(path: Path, text: str) -> None:
     try:
         with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
         # A temporary file is made private; this one is to be read like any other.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)

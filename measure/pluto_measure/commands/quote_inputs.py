@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pluto_measure.appraise import TdxInputs
 from pluto_measure.commands import files
+from pluto_measure.commands.cloud_options import read_issuers
 from pluto_measure.errors import FormatError
 from pluto_measure.findings import failures
 from pluto_measure.formats import endorsement
@@ -38,6 +39,7 @@ class QuoteFiles:
     state: Path | None = None
     log: Path | None = None
     endorsements: tuple[Path, ...] = ()
+    ak_issuers: tuple[Path, ...] = ()
 
 
 def tdx_inputs(
@@ -51,22 +53,19 @@ def tdx_inputs(
     with files.naming("evidence", given.evidence):
         pck = pck_chain(quote.certificates, roots)
     found, notes = _given(given, pck)
-    if found is None:
-        without = TdxInputs(report_data=report_data, log=log, endorsements=endorsements, endorsement_memory=memory)
-        return without, notes
-    with files.naming("collateral", given.collateral or given.state or given.evidence):
-        checked = check_collateral(found.standard, roots)  # remembered until the appraisal asks for it again
-    rollbacks = None if given.state is None else _rollbacks(given.state, checked)
     inputs = TdxInputs(
-        collateral=found.standard,
-        early=found.early,
-        rollbacks=rollbacks,
         report_data=report_data,
         log=log,
         endorsements=endorsements,
         endorsement_memory=memory,
+        ak_issuers=read_issuers(given.ak_issuers),
     )
-    return inputs, notes
+    if found is None:
+        return inputs, notes
+    with files.naming("collateral", given.collateral or given.state or given.evidence):
+        checked = check_collateral(found.standard, roots)  # remembered until the appraisal asks for it again
+    rollbacks = None if given.state is None else _rollbacks(given.state, checked)
+    return replace(inputs, collateral=found.standard, early=found.early, rollbacks=rollbacks), notes
 
 
 def remember(state: Path, collateral: Collateral) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pluto_measure.command import Result
-from pluto_measure.commands import files
+from pluto_measure.commands import cloud_options, files
 from pluto_measure.commands.values import argument, time_or_now
 from pluto_measure.commands.verify_text import text
 from pluto_measure.errors import FormatError, UsageError
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal
 
 T = TypeVar("T")
+_KINDS: Final = {
+    "tdx": "a TDX quote",
+    "tpm": "a TPM's",
+    "azure": "an Azure machine's",
+    "confidential-space": "a token of Confidential Space",
+}
+# Options that some kinds of evidence do not use: which do, and what they are for.
+_ONLY_FOR: Final = (
+    ("collateral", ("tdx", "azure"), "TDX quotes"),
+    ("state", ("tdx", "azure"), "TDX quotes"),
+    ("endorsement", ("tdx",), "TDX quotes of Google's machines"),
+    ("ak_issuers", ("azure",), "Azure's machines"),
+    ("google_keys", ("confidential-space",), "tokens of Confidential Space"),
+)
 _ROOTS: Final = {"reference": "measurements.json"}  # what parsers call their file, where it is not what a call does
 _REFERENCE_LIMIT: Final = 64 * 1024 * 1024
 _POLICY_LIMIT: Final = 1024 * 1024
@@ -73,14 +87,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="where collateral is kept and what was seen is remembered, so that no older collateral is accepted; "
         "with --collateral the collateral is compared and remembered, not kept",
     )
-    sub.add_argument(
-        "--endorsement",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        default=[],
-        help="Google's launch endorsement of the firmware of its machine; may be given several times",
-    )
+    cloud_options.add(sub)
     sub.add_argument("--nonce", metavar="HEX", help="the nonce that you sent to the machine")
     sub.add_argument(
         "--report-data", metavar="HEX", help="the REPORTDATA that a bare quote must carry; zeros are added to 64 bytes"
@@ -118,10 +125,11 @@ class _Given:
 def verify(arguments: argparse.Namespace) -> Result:
     """Verify and appraise; the document is the appraisal."""
     # Imported here: `cryptography` takes longer to load than the other commands take to run.
-    from pluto_measure.appraise import NOTHING, parse_evidence, quote_of, verify_evidence
+    from pluto_measure.appraise import NO_SPACE, NOTHING, parse_evidence, quote_of, verify_evidence
     from pluto_measure.commands.quote_inputs import QuoteFiles, remember, remember_endorsements, tdx_inputs
     from pluto_measure.commands.references import reference_values
     from pluto_measure.commands.references import remember as remember_releases
+    from pluto_measure.formats.quote import Quote
     from pluto_measure.policy import Policy
 
     given = _given(arguments)
@@ -134,17 +142,25 @@ def verify(arguments: argparse.Namespace) -> Result:
     with files.naming("evidence", arguments.evidence):
         parsed = parse_evidence(raw)
         quote = quote_of(parsed)
-    notes += _what_does_not_apply(arguments, is_bare=parsed is quote, is_tdx=quote is not None)
-    tdx = NOTHING
+    kind = "tdx" if isinstance(parsed, Quote) else parsed.type
+    notes += _what_does_not_apply(arguments, kind, is_bare=parsed is quote)
+    tdx, space = NOTHING, NO_SPACE
     if quote is not None:
         known = QuoteFiles(
-            arguments.evidence, arguments.collateral, arguments.state, arguments.log, tuple(arguments.endorsement)
+            arguments.evidence,
+            arguments.collateral,
+            arguments.state,
+            arguments.log,
+            tuple(arguments.endorsement if kind == "tdx" else ()),
+            tuple(arguments.ak_issuers if kind == "azure" else ()),
         )
         tdx, more = tdx_inputs(known, quote, policy, given.report_data)
         notes += more
+    if kind == "confidential-space":
+        space = cloud_options.space_inputs(arguments.google_keys)
     # All else was parsed, so what can still be malformed is the event log, in the evidence or beside it.
     with files.naming(*(("evidence", arguments.evidence) if arguments.log is None else ("log", arguments.log))):
-        appraisal = verify_evidence(raw, references, policy, given.at, given.nonce, given.key, tdx)
+        appraisal = verify_evidence(raw, references, policy, given.at, given.nonce, given.key, tdx, space)
     if arguments.state is not None and tdx.collateral is not None and appraisal.authentic:
         notes += remember(arguments.state, tdx.collateral)
     if arguments.state is not None and appraisal.accepted:
@@ -193,12 +209,15 @@ def _given(arguments: argparse.Namespace) -> _Given:
     )
 
 
-def _what_does_not_apply(arguments: argparse.Namespace, *, is_bare: bool, is_tdx: bool) -> list[str]:
+def _what_does_not_apply(arguments: argparse.Namespace, kind: str, *, is_bare: bool) -> list[str]:
     """Options that this kind of evidence does not use. Those that would have to hold are a mistake of the caller's."""
     if not is_bare and (arguments.report_data is not None or arguments.log is not None):
         raise UsageError("--report-data and --log are for bare quotes; an envelope has its own claims and log")
-    given = [name for name in ("collateral", "state") if getattr(arguments, name) is not None and not is_tdx]
-    notes = [f"--{name} is for TDX quotes and was not used: this evidence is a TPM's" for name in given]
+    notes = [
+        f"--{name.replace('_', '-')} is for {what} and was not used: this evidence is {_KINDS[kind]}"
+        for name, kinds, what in _ONLY_FOR
+        if getattr(arguments, name) and kind not in kinds
+    ]
     given = [name for name in ("tls_certificate", "key_digest") if getattr(arguments, name) is not None and is_bare]
     options = [f"--{name.replace('_', '-')}" for name in given]
     return notes + [f"{name} is for envelopes: a bare quote names no TLS key, so none matches" for name in options]
@@ -222,7 +241,7 @@ def _words(arguments: argparse.Namespace, at: str) -> list[str]:
         "policy",
         "collateral",
         "state",
-        "endorsement",
+        *cloud_options.NAMES,
         "nonce",
         "report_data",
         "log",

@@ -45,7 +45,9 @@ def _verdict(appraisal: Appraisal) -> str:
 
 
 def _facts(appraisal: Appraisal) -> list[str]:
-    """What a TDX quote says of itself, in a few lines; nothing for other evidence."""
+    """What a TDX quote or a token says of itself, in a few lines; nothing for other evidence."""
+    if isinstance(token := appraisal.explanation.get("token"), dict):
+        return list(_token(token))
     if appraisal.quote is None:
         return []
     quote, pck = appraisal.quote, appraisal.quote["pck"]
@@ -54,6 +56,10 @@ def _facts(appraisal: Appraisal) -> list[str]:
         f"TDX quote {quote['version']}, TD report {quote['tdReport']}, "
         f"FMSPC {pck['fmspc']}, PPID {pck['ppid']}, {pck['ca'] or 'unknown'} CA"
     ]
+    if isinstance(azure := appraisal.explanation.get("azure"), dict):
+        machine = azure["vmConfiguration"]["vmId"] or "unknown"
+        lines.append(f"Azure's paravisor {azure['paravisor']}")
+        lines.append(f"virtual machine {machine}, its TPM's key {azure['akDigest']}")
     if (tcb := appraisal.tcb) is not None:
         said = tcb.to_json()
         halves = [f"{name} {said[name]}" for name in ("platform", "module", "qe", "launch", "current") if said[name]]
@@ -64,6 +70,16 @@ def _facts(appraisal: Appraisal) -> list[str]:
         if isinstance(short := appraisal.explanation.get("tcb"), dict):
             lines += shortfall_lines(short, tcb.advisories)
     return lines if appraisal.authentic else [f"{line} (not verified)" for line in lines]
+
+
+def _token(token: Mapping[str, Any]) -> Iterator[str]:
+    """What is said in a token, and in whose word one trusts."""
+    instance = token["instance"] or {}
+    place = "/".join(instance[name] for name in ("projectId", "zone", "instanceName") if instance.get(name))
+    versions = " ".join(token["swversion"]) or "unknown"
+    yield f"token: {token['hwmodel']}, TCB {token['tcbStatus']}, image {versions}, {place or 'unknown machine'}"
+    who = "Google's word alone" if token["vouchedBy"] == "Google" else "the word of who holds an insecure root"
+    yield f"this is {who}: there is no TDX quote in it"
 
 
 def shortfall_lines(short: Mapping[str, Any], advisories: tuple[str, ...]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pluto_measure.policy.azure import TABLE as AZURE_TABLE
 from pluto_measure.policy.azure import AzurePolicy
 from pluto_measure.policy.confidential_space import TABLE as SPACE_TABLE
 from pluto_measure.policy.confidential_space import ConfidentialSpacePolicy
-from pluto_measure.policy.fields import ANY, Any_, digests, names, seconds, seconds_or_any, sequence_or_any
+from pluto_measure.policy.fields import ANY, Any_, digests, names, required, seconds, seconds_or_any, sequence_or_any
 from pluto_measure.policy.launch_endorsement import EndorsementPolicy
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.toml import table
@@ -77,7 +77,7 @@ class Policy:
             max_evidence_age=seconds_or_any(fields, "maxEvidenceAge"),
             clock_skew=seconds(fields, "clockSkew"),
             config_digest=_digest_or_any(fields.take("configDigest", str), "configDigest"),
-            outer_key_digest=_outer_key(fields.take("outerKeyDigest", str)),
+            outer_key_digest=required(fields, "outerKeyDigest"),
             tdx=_tdx(fields, evidence_types),
             azure=_azure(fields, evidence_types),
             endorsement=_endorsement(fields, platforms),
@@ -158,11 +158,3 @@ def _machine(value: Any) -> str:
 
 def _digest_or_any(value: str, name: str) -> bytes | Any_:
     return "any" if value == ANY else unhex(value, 32, what=f"policy.{name}")
-
-
-def _outer_key(value: str) -> Literal["required", "any"]:
-    if value == "required":
-        return "required"
-    if value == ANY:
-        return "any"
-    raise FormatError("policy", f'outerKeyDigest is {value!r}, neither "required" nor "any"')

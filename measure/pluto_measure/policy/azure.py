@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
-from pluto_measure.policy.fields import ANY, Any_, registers_or_any
+from pluto_measure.policy.fields import ANY, Any_, Choice, choice, registers_or_any, required
 from pluto_measure.toml import table
 
 TABLE: Final = "azure"
@@ -30,7 +30,6 @@ filteredVpciDevices = "any" # whether some devices of the host's are let through
 vmIds = "any" # or a list of UUIDs: which virtual machine it is
 otherSettings = [] # names of settings that are not known here and are accepted
 """
-Choice = bool | Any_
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -55,13 +54,13 @@ class AzurePolicy:
         """From the table [azure]. FormatError, also for a policy by which whoever has TDX hardware is believed."""
         policy = cls(
             paravisors=registers_or_any(fields, "paravisors", zero=False),
-            ak_certificate=_required(fields, "akCertificate"),
-            secure_boot=_choice(fields, "secureBoot"),
-            tpm_enabled=_choice(fields, "tpmEnabled"),
-            tpm_persisted=_choice(fields, "tpmPersisted"),
-            console=_choice(fields, "console"),
-            interactive_console=_choice(fields, "interactiveConsole"),
-            filtered_vpci_devices=_choice(fields, "filteredVpciDevices"),
+            ak_certificate=required(fields, "akCertificate"),
+            secure_boot=choice(fields, "secureBoot"),
+            tpm_enabled=choice(fields, "tpmEnabled"),
+            tpm_persisted=choice(fields, "tpmPersisted"),
+            console=choice(fields, "console"),
+            interactive_console=choice(fields, "interactiveConsole"),
+            filtered_vpci_devices=choice(fields, "filteredVpciDevices"),
             vm_ids=_texts(fields, "vmIds", _UUID, empty=False),
             other_settings=_texts(fields, "otherSettings", _NAME, empty=True),
         )
@@ -70,24 +69,6 @@ class AzurePolicy:
             text = 'paravisors and akCertificate are both "any", so whoever has a TDX machine could make this evidence'
             raise FormatError(fields.what, text)
         return policy
-
-
-def _required(fields: Fields, name: str) -> Literal["required", "any"]:
-    value = fields.take(name, str)
-    if value == "required":
-        return "required"
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither "required" nor "any"')
-
-
-def _choice(fields: Fields, name: str) -> Choice:
-    value = fields.take(name, bool, str)
-    if isinstance(value, bool):
-        return value
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither true, false nor "any"')
 
 
 def _texts(fields: Fields, name: str, form: re.Pattern[str], *, empty: bool) -> tuple[str, ...] | Any_:

@@ -9,7 +9,9 @@ from pluto_measure.formats.strict_json import Fields, unhex
 
 ANY: Final = "any"
 Any_ = Literal["any"]
+Choice = bool | Any_
 _LONGEST: Final = 10 * 366 * 86400
+_MOST: Final = 0xFFFFFFFF
 
 
 def names(fields: Fields, name: str, known: tuple[str, ...], *, empty: bool = False) -> tuple[str, ...]:
@@ -73,3 +75,30 @@ def registers_or_any(fields: Fields, name: str, *, zero: bool) -> tuple[bytes, .
         words = '"any", "zero"' if zero else '"any"'
         raise FormatError(fields.what, f"{name} must be {words} or a list of values that is not empty")
     return digests(value, fields.what, name, 48)
+
+
+def required(fields: Fields, name: str) -> Literal["required", "any"]:
+    value = fields.take(name, str)
+    if value == "required":
+        return "required"
+    if value == ANY:
+        return "any"
+    raise FormatError(fields.what, f'{name} is {value!r}, neither "required" nor "any"')
+
+
+def choice(fields: Fields, name: str) -> Choice:
+    """True, false, or "any"."""
+    value = fields.take(name, bool, str)
+    if isinstance(value, bool):
+        return value
+    if value == ANY:
+        return "any"
+    raise FormatError(fields.what, f'{name} is {value!r}, neither true, false nor "any"')
+
+
+def number(fields: Fields, name: str) -> int:
+    """A number of 32 bits."""
+    value: int = fields.take(name, int)
+    if not 0 <= value <= _MOST:
+        raise FormatError(fields.what, f"{name} {value} is out of range")
+    return value

@@ -11,9 +11,7 @@ from typing import Final, Literal, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
-from pluto_measure.policy.fields import ANY, Any_, digests, registers_or_any, seconds_or_any
-
-_MOST: Final = 0xFFFFFFFF
+from pluto_measure.policy.fields import ANY, Any_, choice, digests, number, registers_or_any, required, seconds_or_any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +32,13 @@ class EndorsementPolicy:
         """From the table [endorsement]. FormatError."""
         policy = cls(
             insecure_roots=digests(fields.take("insecure_roots", list), fields.what, "insecure_roots"),
-            launch_endorsement=_required(fields, "launchEndorsement"),
-            minimum_svn=_number(fields, "minimumSvn"),
+            launch_endorsement=required(fields, "launchEndorsement"),
+            minimum_svn=number(fields, "minimumSvn"),
             minimum_timestamp=_time_or_any(fields, "minimumTimestamp"),
             max_endorsement_age=seconds_or_any(fields, "maxEndorsementAge"),
-            early_accept=_choice(fields, "earlyAccept"),
+            early_accept=choice(fields, "earlyAccept"),
             firmware=registers_or_any(fields, "firmware", zero=False),
-            endorsement_memory=_required(fields, "endorsementMemory"),
+            endorsement_memory=required(fields, "endorsementMemory"),
         )
         fields.end()
         return policy
@@ -67,31 +65,6 @@ STRICT_ENDORSEMENT: Final = EndorsementPolicy(
     firmware="any",
     endorsement_memory="any",
 )
-
-
-def _required(fields: Fields, name: str) -> Literal["required", "any"]:
-    value = fields.take(name, str)
-    if value == "required":
-        return "required"
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither "required" nor "any"')
-
-
-def _choice(fields: Fields, name: str) -> bool | Any_:
-    value = fields.take(name, bool, str)
-    if isinstance(value, bool):
-        return value
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither true, false nor "any"')
-
-
-def _number(fields: Fields, name: str) -> int:
-    value: int = fields.take(name, int)
-    if not 0 <= value <= _MOST:
-        raise FormatError(fields.what, f"{name} {value} is out of range")
-    return value
 
 
 def _time_or_any(fields: Fields, name: str) -> datetime | Any_:

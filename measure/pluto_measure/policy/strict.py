@@ -17,7 +17,7 @@ from pluto_measure.policy import ANY, Policy, azure, confidential_space
 from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT_TEXT, EndorsementPolicy
 from pluto_measure.policy.tdx import Advisory, TdxPolicy
 
-# What the machines of a kind prove themselves by. A kind that is not here has evidence that no verifier reads yet.
+# What the machines of a kind prove themselves by.
 _EVIDENCE: Final = {
     "qemu-tdx": "tdx",
     "gcp-tdx": "tdx",

@@ -17,11 +17,14 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.masked import Masked
 from pluto_measure.policy.fields import (
-    ANY,
     Any_,
+    Choice,
+    choice,
     digests,
     names,
+    number,
     registers_or_any,
+    required,
     seconds,
     seconds_or_any,
 )
@@ -30,7 +33,6 @@ from pluto_measure.publish.terms import STATUSES
 # Attributes of a trust domain that a policy may allow by name: bit numbers. DEBUG, SEPT_VE_DISABLE and MIGRATABLE have
 # fields of their own; the rest of bits 0 to 7 puts the TD under test, and bits without a name are never allowed.
 ATTRIBUTES: Final[Mapping[str, int]] = {"ICSSD": 16, "LASS": 27, "PKS": 30, "KL": 31, "TPA": 62, "PERFMON": 63}
-Choice = bool | Any_
 # A misspelt advisory would reject nothing, so its form is checked.
 _ADVISORY: Final = re.compile(r"INTEL-[A-Z]+-[0-9]{5,9}", re.ASCII)
 
@@ -78,13 +80,13 @@ class TdxPolicy:
         """From the tables [td] and [tcb]. FormatError."""
         policy = cls(
             insecure_roots=digests(td.take("insecure_roots", list), td.what, "insecure_roots"),
-            report_data=_required(td, "reportData"),
+            report_data=required(td, "reportData"),
             mr_seam=registers_or_any(td, "mrSeam", zero=False),
             mr_config_id=registers_or_any(td, "mrConfigId", zero=True),
             mr_owner=registers_or_any(td, "mrOwner", zero=True),
             mr_owner_config=registers_or_any(td, "mrOwnerConfig", zero=True),
             mr_service_td=registers_or_any(td, "mrServiceTd", zero=True),
-            sept_ve_disable=_required(td, "septVeDisable"),
+            sept_ve_disable=required(td, "septVeDisable"),
             allow_migratable=td.take("allowMigratable", bool),
             allowed_attributes=names(td, "allowedAttributes", tuple(ATTRIBUTES), empty=True),
             xfam=Masked.parse(td.sub("xfam")),
@@ -94,43 +96,18 @@ class TdxPolicy:
                 _advisory(item, tcb.what, "rejectedAdvisories") for item in tcb.take("rejectedAdvisories", list)
             ),
             platform_grace=seconds(tcb, "platformGrace"),
-            minimum_evaluation_number=_number(tcb, "minimumEvaluationNumber"),
+            minimum_evaluation_number=number(tcb, "minimumEvaluationNumber"),
             max_collateral_age=seconds_or_any(tcb, "maxCollateralAge"),
             collateral_grace=seconds(tcb, "collateralGrace"),
-            not_before=_required(tcb, "notBefore"),
-            collateral_memory=_required(tcb, "collateralMemory"),
-            dynamic_platform=_choice(tcb, "dynamicPlatform"),
-            cached_keys=_choice(tcb, "cachedKeys"),
-            smt=_choice(tcb, "smt"),
+            not_before=required(tcb, "notBefore"),
+            collateral_memory=required(tcb, "collateralMemory"),
+            dynamic_platform=choice(tcb, "dynamicPlatform"),
+            cached_keys=choice(tcb, "cachedKeys"),
+            smt=choice(tcb, "smt"),
         )
         td.end()
         tcb.end()
         return policy
-
-
-def _required(fields: Fields, name: str) -> Literal["required", "any"]:
-    value = fields.take(name, str)
-    if value == "required":
-        return "required"
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither "required" nor "any"')
-
-
-def _choice(fields: Fields, name: str) -> Choice:
-    value = fields.take(name, bool, str)
-    if isinstance(value, bool):
-        return value
-    if value == ANY:
-        return "any"
-    raise FormatError(fields.what, f'{name} is {value!r}, neither true, false nor "any"')
-
-
-def _number(fields: Fields, name: str) -> int:
-    value: int = fields.take(name, int)
-    if not 0 <= value <= 0xFFFFFFFF:
-        raise FormatError(fields.what, f"{name} {value} is out of range")
-    return value
 
 
 def _advisories(table: Fields) -> tuple[Advisory, ...]:

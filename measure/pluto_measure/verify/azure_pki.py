@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from pluto_measure.errors import FormatError, VerificationError
 from pluto_measure.findings import Finding
 from pluto_measure.formats.signed_der import SignedDer
-from pluto_measure.verify.chain import _check_issuer, _check_leaf, _load
+from pluto_measure.verify.chain import check_issuer, check_leaf, loaded
 
 Roots = frozenset[bytes]
 
@@ -74,13 +74,13 @@ def ak_chain(
 def _problem(chain: Sequence[bytes], key: bytes, at: datetime) -> str | None:
     """Why a chain does not hold for `key` at the time `at`; None: it does. The last certificate is taken as it is."""
     try:
-        certificates = [_load(item, index) for index, item in enumerate(chain)]
-        _check_leaf(certificates[0], key)
+        certificates = [loaded(item, index) for index, item in enumerate(chain)]
+        check_leaf(certificates[0], key)
         for index, certificate in enumerate(certificates):
             if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
                 return f"chain: certificate {index} is not valid at {at:%Y-%m-%dT%H:%M:%SZ}"
             if index:
-                _check_issuer(certificate, index)
+                check_issuer(certificate, index)
     except VerificationError as error:
         return str(error)
     for index, (subject, issuer) in enumerate(pairwise(chain)):

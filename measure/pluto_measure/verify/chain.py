@@ -25,15 +25,15 @@ def chain_root(certificates: Sequence[bytes], *, key: bytes, at: datetime) -> by
 
     `certificates`: DER, the key's own first, each issued by the next, the last one self-signed. VerificationError.
     """
-    chain = [_load(item, index) for index, item in enumerate(certificates)]
+    chain = [loaded(item, index) for index, item in enumerate(certificates)]
     if not chain:
         raise VerificationError("chain: no certificates")
-    _check_leaf(chain[0], key)
+    check_leaf(chain[0], key)
     for index, certificate in enumerate(chain):
         if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             raise VerificationError(f"chain: certificate {index} is not valid at {at:%Y-%m-%dT%H:%M:%SZ}")
         if index:
-            _check_issuer(certificate, index)
+            check_issuer(certificate, index)
     for index, (subject, issuer) in enumerate(pairwise([*chain, chain[-1]])):
         try:
             subject.verify_directly_issued_by(issuer)
@@ -42,14 +42,16 @@ def chain_root(certificates: Sequence[bytes], *, key: bytes, at: datetime) -> by
     return hashlib.sha256(certificates[-1]).digest()
 
 
-def _load(data: bytes, index: int) -> x509.Certificate:
+def loaded(data: bytes, index: int) -> x509.Certificate:
+    """Certificate `index` of a chain (DER), the key's own being 0. VerificationError."""
     try:
         return x509.load_der_x509_certificate(data)
     except ValueError as error:
         raise VerificationError(f"chain: certificate {index} is not a certificate") from error
 
 
-def _check_leaf(leaf: x509.Certificate, key: bytes) -> None:
+def check_leaf(leaf: x509.Certificate, key: bytes) -> None:
+    """It is for `key` (SubjectPublicKeyInfo, DER), and that is an attestation key. VerificationError."""
     try:
         vouched = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -66,7 +68,8 @@ def _check_leaf(leaf: x509.Certificate, key: bytes) -> None:
         raise VerificationError("chain: the first certificate is not for an attestation key")
 
 
-def _check_issuer(certificate: x509.Certificate, index: int) -> None:
+def check_issuer(certificate: x509.Certificate, index: int) -> None:
+    """Certificate `index` of a chain may issue those below it. VerificationError."""
     try:
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value

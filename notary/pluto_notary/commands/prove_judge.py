@@ -18,6 +18,7 @@ from pluto_measure.appraise import (
     verify_expected,
 )
 from pluto_measure.commands import files
+from pluto_measure.commands.cloud_options import space_inputs
 from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
 from pluto_measure.commands.references import reference_values
 from pluto_measure.commands.references import remember as remember_releases
@@ -73,6 +74,7 @@ class Judge:
                 self._policy = Policy.parse(data)
         if arguments.collateral is not None:
             files.read_head(arguments.collateral, 1, what="collateral")
+        self._space = space_inputs(arguments.google_keys)
         self._references, self.notes, self._releases = reference_values(arguments, datetime.now(UTC))
         self.appraisal: Appraisal | None = None
         self.collateral = b""
@@ -123,10 +125,18 @@ class Judge:
         notes: list[str] = []
         quote = quote_of(_parsed(evidence))
         if quote is not None:
-            sources = QuoteFiles(_EVIDENCE, given.collateral, given.state)
+            sources = QuoteFiles(
+                _EVIDENCE,
+                given.collateral,
+                given.state,
+                endorsements=tuple(given.endorsement),
+                ak_issuers=tuple(given.ak_issuers),
+            )
             tdx, notes = tdx_inputs(sources, quote, self._policy, None)
         self.collateral = b"" if tdx.collateral is None else tdx.collateral.to_text().encode()
-        found = verify_expected(evidence, expected, self._references, self._policy, datetime.now(UTC), tdx)
+        found = verify_expected(
+            evidence, expected, self._references, self._policy, datetime.now(UTC), tdx, self._space
+        )  # fmt: skip
         if given.state is not None and tdx.collateral is not None and found.authentic:
             notes += remember(given.state, tdx.collateral)
         self.notes = [*dict.fromkeys([*self.notes, *notes])]

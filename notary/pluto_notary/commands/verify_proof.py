@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
-from pluto_measure.commands import files
+from pluto_measure.commands import cloud_options, files
 from pluto_measure.commands.values import argument, time_or_now
 from pluto_measure.errors import UsageError
 from pluto_measure.formats.strict_json import unhex
@@ -91,6 +91,7 @@ def add_judges(
         type=Path,
         help=f"where today's collateral lies, and what was seen is remembered{state}",
     )
+    cloud_options.add(sub)
 
 
 def verify_proof(arguments: argparse.Namespace) -> Result:
@@ -191,10 +192,17 @@ def _brought(
 
     references, notes, judged = reference_values(arguments, at)
     if quote is None:
-        return Brought(references=references), notes, judged
+        return Brought(references=references, space=cloud_options.space_inputs(arguments.google_keys)), notes, judged
     # Collateral of the past is older than what was seen since: only the state directory's own is compared with memory.
     state = None if collateral is not None else arguments.state
-    tdx, more = tdx_inputs(QuoteFiles(arguments.proof, collateral, state), quote, policy, None)
+    given = QuoteFiles(
+        arguments.proof,
+        collateral,
+        state,
+        endorsements=tuple(arguments.endorsement),
+        ak_issuers=tuple(arguments.ak_issuers),
+    )
+    tdx, more = tdx_inputs(given, quote, policy, None)
     digest = None
     if collateral is not None:
         digest = hashlib.sha256(files.read(collateral, what="collateral", limit=_COLLATERAL_LIMIT)).digest()

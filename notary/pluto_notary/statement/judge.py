@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pluto_measure.appraise import NOTHING, Appraisal, KeyExpected, TdxInputs, verify_expected
+from pluto_measure.appraise import NO_SPACE, NOTHING, Appraisal, KeyExpected, SpaceInputs, TdxInputs, verify_expected
 from pluto_measure.findings import Finding, failures
 from pluto_measure.measurements import Measurements
 from pluto_measure.policy import Policy
@@ -27,6 +27,8 @@ from pluto_notary.statement.proof import KeyEvidence, Proof
 
 # What makes a proof somebody else's than it says; all else that fails is for the policy.
 FORGED: Final = ("signature.signer", "key.signer", "values.opening", "legacy.signer", "legacy.endorsement")
+# What of the same bytes can fail today alone because time went by: a token holds for an hour.
+_LAPSED: Final = ("token.time", "token.certificate_dates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Brought:
 
     references: Sequence[Measurements] = ()
     tdx: TdxInputs = NOTHING
+    space: SpaceInputs = NO_SPACE
     collateral: bytes | None = None
 
 
@@ -115,12 +118,12 @@ def verify_proof(
             proof=proof, authentic=False, undecided=True, findings=tuple(found), evidence=None, today=None
         )
     raw, expected, when = proof.key_evidence.envelope, KeyExpected(public), statement_time(proof, at)
-    evidence = verify_expected(raw, expected, then.references, policy, when, then.tdx)
+    evidence = verify_expected(raw, expected, then.references, policy, when, then.tdx, then.space)
     # How old evidence is today says nothing: it was made for the statement, not for today.
     lasting = replace(rules, max_evidence_age="any")
-    now = verify_expected(raw, expected, today.references, lasting, at, today.tdx)
+    now = verify_expected(raw, expected, today.references, lasting, at, today.tdx, today.space)
     found += [replace(finding, id=f"evidence.{finding.id}") for finding in evidence.findings]
-    found += [_collateral(proof.key_evidence, then), *_today(now)]
+    found += [_collateral(proof.key_evidence, then), *_today(evidence, now)]
     return ProofVerdict(
         proof=proof,
         authentic=evidence.authentic,
@@ -155,16 +158,20 @@ def _collateral(evidence: KeyEvidence, then: Brought) -> Finding:
     return Finding(check, "pass", "the collateral is the one that the proof names", expected, expected)
 
 
-def _today(now: Appraisal) -> Iterator[Finding]:
+def _today(then: Appraisal, now: Appraisal) -> Iterator[Finding]:
     """Today's word on evidence of the past.
 
-    That a platform fell behind or a release ran out is a warning: it was right when it counted. Evidence that is found
-    not to be genuine, or a platform that is revoked, refuses: whoever has such a platform's keys gives statements any
-    date.
+    That a platform fell behind, or a release or a token ran out, is a warning: it was right when it counted. Evidence
+    that is found not to be genuine, or a platform that is revoked, refuses: whoever has such a platform's keys gives
+    statements any date.
     """
     check, failed = "today.evidence", [finding.id for finding in failures(now.findings)]
     names = ", ".join(failed)
-    if not now.authentic and not now.undecided:
+    if then.authentic and failed and set(failed) <= set(_LAPSED):
+        yield Finding(
+            check, "warning", f"today such evidence would be refused, as its time is over: {names}", None, names
+        )
+    elif not now.authentic and not now.undecided:
         yield Finding(check, "fail", f"today the evidence is not authentic: {names}", None, names)
     elif now.tcb is not None and now.tcb.status == "Revoked":
         text = "today the platform is revoked, so whoever has its keys can give statements any date"

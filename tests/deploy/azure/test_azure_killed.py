@@ -1,4 +1,4 @@
-"""Killed at every change: what serves goes on serving, and the same command brings it to the end. Nothing is left over."""
+"""Killed at every change: what serves goes on serving, and the same command comes to the end. Nothing is left over."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def progress() -> Kept:
 
 @pytest.fixture
 def patience() -> Patience:
-    return Patience(connect=2, read=2, total=20, attempts=4, pause=0.01, longest_pause=0.05)
+    return Patience(connect=5, read=20, total=60, attempts=4, pause=0.01, longest_pause=0.05)
 
 
 @pytest.fixture

@@ -269,6 +269,14 @@ class TestLimits:
             with pytest.raises(CloudError, match="not done in time"):
                 door.ask("GET", url, "doing")
 
+    def test_a_slow_line_is_no_silence(self, clock: Clock) -> None:
+        size = 16 << 20
+        with bad_servers.SlowReader(size, 2) as url:
+            patience = replace(PATIENCE, connect=0.7, read=1.5, attempts=1)
+            Door("Cloud", explain, patience=patience, waiting=clock.waiting()).ask(
+                "PUT", url, "doing", body=bytes(size)
+            )
+
     def test_silence_ends_after_a_while(self, clock: Clock) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             door = Door("Cloud", explain, patience=replace(PATIENCE, read=0.1, attempts=2), waiting=clock.waiting())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pluto_deploy.cloud.door import Answer, CloudError, Patience, Waiting
 from pluto_deploy.cloud.layout import Image
 from pluto_deploy.cloud.registry import Registry
 from pluto_deploy.cloud.registry_token import explain, parse_challenge
-from pluto_measure.errors import PlutoError, SourceError, UsageError, VerificationError
+from pluto_measure.errors import FormatError, PlutoError, SourceError, UsageError, VerificationError
 from simulators.cloud.layouts import lay
 from simulators.cloud.oci_registry import NAME, OciRegistry, registry
 from simulators.cloud.told import Kept
@@ -356,6 +357,18 @@ class TestLayout:
         with pytest.raises(PlutoError) as caught:
             Image.read(desk.folder, desk.digest)
         assert caught.value.exit_code == 3
+
+    @pytest.mark.parametrize("member", ["layers", "mediaType"])
+    def test_a_manifest_that_is_none(self, desk: Desk, member: str) -> None:
+        document = {**json.loads(desk.image.manifest), member: []}
+        data = json.dumps(document).encode()
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        (desk.folder / "blobs/sha256" / digest[7:]).write_bytes(data)
+        index = json.loads((desk.folder / "index.json").read_bytes())
+        index["manifests"][0] |= {"digest": digest, "size": len(data)}
+        (desk.folder / "index.json").write_text(json.dumps(index))
+        with pytest.raises(FormatError, match="have layers"):
+            Image.read(desk.folder, digest)
 
     def test_an_index_that_is_too_large(self, desk: Desk) -> None:
         (desk.folder / "index.json").write_text(" " * (2 << 20))

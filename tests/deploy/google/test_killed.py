@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.google.wanted import SPACE_KIND, TDX_KIND
-from simulators.google.worlds import World, world
+from pluto_measure.errors import RefusedError
+from simulators.google.worlds import World, refusing, world
 
 pytestmark = pytest.mark.slow
 KINDS = pytest.mark.parametrize(
@@ -77,6 +78,24 @@ def test_an_upgrade(tmp_path: Path, kind: str, strategy: str, *, settled: bool) 
             if strategy == "blue-green":
                 # Killed while the address moves, nobody serves until the next command has moved it on.
                 assert one.served.count(False) <= 5, f"only while the address moves, at change {change}"
+
+
+def test_an_upgrade_to_what_is_then_refused_leads_clients_back(tmp_path: Path) -> None:
+    with world(tmp_path, TDX_KIND) as one:
+        one.release("one")
+        one.apply()
+        one.release("two")
+        for change in kills(one, one.apply, settled=True):
+            moved = one.look().serving == "b"
+            one.judge = refusing("two")
+            # A machine that was led to before it was refused has the address until it is stopped.
+            one.insist = False
+            with pytest.raises(RefusedError):
+                one.apply()
+            if not moved:
+                assert one.serving() == "one", f"after a kill at change {change}"
+                assert one.look().led
+            one.judge, one.insist = refusing(), True
 
 
 @KINDS

@@ -1,4 +1,4 @@
-"""What requests do that the schema allows: find, list, make, change, remove. By type the rest: disks, machines, network."""
+"""What requests do that the schema allows: find, list, make, change, remove. The rest is by type."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def act(cloud: Cloud, route: Route, path: str, query: dict[str, str], body: Any,
     if route.method == "DELETE":
         return removed(cloud, route, path, fault)
     if route.method == "POST":
-        holder = path.rpartition("/")[0]
-        return (disks if route.kind == "disks" else machines).post(cloud, holder, route.action, body, fault)
+        post = disks.post if route.kind == "disks" else machines.post
+        return post(cloud, path.rpartition("/")[0], route.action, body, fault)
     return made(cloud, route, path, body, fault)
 
 
@@ -38,7 +38,11 @@ def listed(cloud: Cloud, path: str, query: dict[str, str]) -> Answer:
     if "/providers/Microsoft.Compute/galleries/" in path:
         cloud.need(parent, code="ParentResourceNotFound")
     prefix = f"{path}/".lower()
-    found = [one for id, one in sorted(cloud.resources.items()) if id.startswith(prefix) and "/" not in id[len(prefix) :]]
+    found = [
+        one
+        for name, one in sorted(cloud.resources.items())
+        if name.startswith(prefix) and "/" not in name[len(prefix) :]
+    ]
     begin = int(query.get("$skiptoken", "0"))
     page: Json = {"value": copy.deepcopy(found[begin : begin + PAGE])}
     if begin + PAGE < len(found):
@@ -68,7 +72,9 @@ def changed(cloud: Cloud, route: Route, path: str, body: Json) -> Answer:
 
 
 def check_tags(tags: Json) -> Json:
-    if len(tags) > 50 or any(len(name) > 512 or len(value) > 256 or set(name) & set("<>%&\\?/") for name, value in tags.items()):
+    if len(tags) > 50 or any(
+        len(name) > 512 or len(value) > 256 or set(name) & set("<>%&\\?/") for name, value in tags.items()
+    ):
         raise Refused(400, "InvalidTagValueLength", "a tag is too long, or has a character that may not be")
     return tags
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulators.azure_cloud.wire import Route, Schema
+from simulators.azure_cloud.wire import Schema
 
 Json = dict[str, Any]
 SUBSCRIPTION = "22222222-2222-2222-2222-222222222222"
@@ -80,7 +80,9 @@ class Cloud:
     served: list[str | None] = field(default_factory=list)  # after each change: the machine that clients reach
     slowness: int = 2
     now: float = 1_800_000_000.0
-    quota: dict[str, tuple[int, int]] = field(default_factory=lambda: {"standardDCEV6Family": (0, 64), "cores": (0, 100)})
+    quota: dict[str, tuple[int, int]] = field(
+        default_factory=lambda: {"standardDCEV6Family": (0, 64), "cores": (0, 100)}
+    )
     registered: bool = True
     group_exists: bool = True
     sizes: list[Json] = field(default_factory=list)
@@ -93,13 +95,13 @@ class Cloud:
     def of_kind(self, kind: str) -> list[Json]:
         return [one for one in self.resources.values() if one["type"].lower() == kind.lower()]
 
-    def find(self, id: str | None) -> Json | None:
-        return None if id is None else self.resources.get(id.lower())
+    def find(self, place: str | None) -> Json | None:
+        return None if place is None else self.resources.get(place.lower())
 
-    def need(self, id: str, status: int = 404, code: str = "ResourceNotFound") -> Json:
-        found = self.find(id)
+    def need(self, place: str, status: int = 404, code: str = "ResourceNotFound") -> Json:
+        found = self.find(place)
         if found is None:
-            raise Refused(status, code, f"The Resource '{id}' was not found.")
+            raise Refused(status, code, f"The Resource '{place}' was not found.")
         return found
 
     # Requests
@@ -155,7 +157,9 @@ class Cloud:
         if route.names["subscriptionId"] != SUBSCRIPTION:
             raise Refused(404, "SubscriptionNotFound", "The subscription could not be found.")
         if "resourceGroupName" in route.names and (route.names["resourceGroupName"] != GROUP or not self.group_exists):
-            raise Refused(404, "ResourceGroupNotFound", f"Resource group '{route.names['resourceGroupName']}' not found.")
+            raise Refused(
+                404, "ResourceGroupNotFound", f"Resource group '{route.names['resourceGroupName']}' not found."
+            )
         from simulators.azure_cloud import acts
 
         return acts.act(self, route, path, query, document, fault)
@@ -227,7 +231,10 @@ class Cloud:
                 source
                 for rule in rules["properties"]["securityRules"]
                 if rule["properties"]["access"] == "Allow" and rule["properties"]["direction"] == "Inbound"
-                for source in (*rule["properties"].get("sourceAddressPrefixes", ()), rule["properties"].get("sourceAddressPrefix"))
+                for source in (
+                    *rule["properties"].get("sourceAddressPrefixes", ()),
+                    rule["properties"].get("sourceAddressPrefix"),
+                )
             ]
             holder = self.find((nic["properties"].get("virtualMachine") or {}).get("id"))
             if holder is not None and self.hidden[holder["id"].lower()]["power"] == "running":

@@ -1,8 +1,8 @@
-"""An operator's desk before the pretended Azure: releases, targets, a gate that knows what answers where. For tests alone.
+"""An operator's desk before the pretended Azure: releases, targets, a gate that knows what answers where. For tests.
 
-    desk.apply(desk.making(5))            looks, plans, carries out, as `pluto-deploy apply` does
-    desk.making(6, "other-image")         whose machine is refused; "silent": it never says ready; "dies"
-    desk.deadline = 7                     the process is killed at its 7th change of anything (Killed)
+desk.apply(desk.making(5))            looks, plans, carries out, as `pluto-deploy apply` does
+desk.making(6, "other-image")         whose machine is refused; "silent": it never says ready; "dies"
+desk.deadline = 7                     the process is killed at its 7th change of anything (Killed)
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Mortal(Door):
             return super().ask(method, url, act, **more)
 
     def another(self, waiting: Waiting | None = None) -> Door:
-        made = Mortal(self.service, self._explain, token=self._token, patience=self.patience, waiting=waiting or self.waiting)
+        made = Mortal(
+            self.service, self._explain, token=self._token, patience=self.patience, waiting=waiting or self.waiting
+        )
         made.desk = self.desk
         return made
 

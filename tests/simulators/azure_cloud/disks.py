@@ -53,7 +53,7 @@ def post(cloud: Cloud, path: str, action: str, body: Json | None, fault: Fault |
         return Answer(202, None, cloud.watch(cloud.begin(grant, fault), location=True))
 
     def revoke() -> None:
-        for key in [key for key, id in cloud.keys.items() if id == disk["id"]]:
+        for key in [key for key, whose in cloud.keys.items() if whose == disk["id"]]:
             del cloud.keys[key]
         if disk["properties"]["diskState"] == "ActiveUpload":
             disk["properties"]["diskState"] = "Unattached"
@@ -78,7 +78,9 @@ def content(cloud: Cloud, disk: Json) -> bytes:
     return bytes(data)
 
 
-def blob(cloud: Cloud, method: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
+def blob(
+    cloud: Cloud, method: str, query: dict[str, str], headers: dict[str, str], body: bytes
+) -> tuple[int, Any, bytes]:
     """One request to the page blob behind a key: status, headers, body."""
     disk = cloud.find(cloud.keys.get(query.get("sig", "")))
     if disk is None:
@@ -103,7 +105,10 @@ def blob(cloud: Cloud, method: str, query: dict[str, str], headers: dict[str, st
         return 416, {"x-ms-error-code": "InvalidPageRange"}, b""
     if len(body) > MOST:
         return 413, {"x-ms-error-code": "RequestBodyTooLarge"}, b""
-    if not clear and headers.get("content-md5") != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
+    if (
+        not clear
+        and headers.get("content-md5") != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    ):
         return 400, {"x-ms-error-code": "Md5Mismatch"}, b""
     if clear:
         hidden["pages"] = {at: page for at, page in hidden["pages"].items() if not first <= at <= last}

@@ -25,7 +25,10 @@ def make_definition(cloud: Cloud, path: str, value: Json, old: Json | None) -> C
 
 def make_version(cloud: Cloud, path: str, value: Json, old: Json | None) -> Callable[[], None]:
     definition = cloud.need(path.rpartition("/versions/")[0], code="ParentResourceNotFound")
-    if not re.fullmatch(r"\d{1,10}\.\d{1,10}\.\d{1,10}", value["name"]) or max(map(int, value["name"].split("."))) >= 2**31:
+    if (
+        not re.fullmatch(r"\d{1,10}\.\d{1,10}\.\d{1,10}", value["name"])
+        or max(map(int, value["name"].split("."))) >= 2**31
+    ):
         raise Refused(400, "InvalidParameter", "a version is MAJOR.MINOR.PATCH")
     if definition["properties"]["osState"] != "Specialized":
         raise Refused(400, "InvalidParameter", "the disk is specialized")
@@ -44,5 +47,5 @@ def make_version(cloud: Cloud, path: str, value: Json, old: Json | None) -> Call
 
 
 def refuse_removal(cloud: Cloud, one: Json) -> None:
-    if any(id.startswith(f"{one['id'].lower()}/") for id in cloud.resources):
+    if any(name.startswith(f"{one['id'].lower()}/") for name in cloud.resources):
         raise Refused(409, "CannotDeleteResource", "Can not delete resource before nested resources are deleted.")

@@ -38,7 +38,10 @@ class Logins:
         form = dict(parse_qsl(body.decode(), strict_parsing=True))
         if path != f"/{TENANT}/oauth2/v2.0/token":
             return _refused("invalid_request", 90002, "Tenant not found.")
-        if form.pop("grant_type", "") != "client_credentials" or form.pop("scope", "") != "https://management.azure.com/.default":
+        if (
+            form.pop("grant_type", "") != "client_credentials"
+            or form.pop("scope", "") != "https://management.azure.com/.default"
+        ):
             self.failures.append(f"login: {sorted(form)}")
             return _refused("invalid_request", 900144, "The request body must contain more.")
         if form.pop("client_id", "") != CLIENT:
@@ -53,8 +56,15 @@ class Logins:
                 return _refused("invalid_client", 700027, problem)
         else:
             self.failures.append(f"login: {sorted(form)}")
-            return _refused("invalid_request", 7000218, "The request body must contain client_assertion or client_secret.")
-        return 200, {"token_type": "Bearer", "expires_in": self.life, "ext_expires_in": self.life, "access_token": self._new()}
+            return _refused(
+                "invalid_request", 7000218, "The request body must contain client_assertion or client_secret."
+            )
+        return 200, {
+            "token_type": "Bearer",
+            "expires_in": self.life,
+            "ext_expires_in": self.life,
+            "access_token": self._new(),
+        }
 
     def machine(self, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
         """The answer of the machine's identity service."""
@@ -66,7 +76,12 @@ class Logins:
         if query.get("client_id") not in self.identities:
             return 400, {"error": "invalid_request", "error_description": "Identity not found"}
         # All of it is text there.
-        return 200, {"access_token": self._new(), "expires_in": str(self.life), "token_type": "Bearer", "resource": query["resource"]}
+        return 200, {
+            "access_token": self._new(),
+            "expires_in": str(self.life),
+            "token_type": "Bearer",
+            "resource": query["resource"],
+        }
 
     def _new(self) -> str:
         self.issued.append(secrets.token_urlsafe(24))
@@ -89,7 +104,11 @@ class Logins:
                 key.verify(_unb64(signature), f"{head}.{claims}".encode(), scheme, hashes.SHA256())
             except InvalidSignature:
                 return "the signature is wrong"
-            good = said["aud"] == url and said["iss"] == said["sub"] == CLIENT and said["nbf"] <= now < said["exp"] <= now + 600
+            good = (
+                said["aud"] == url
+                and said["iss"] == said["sub"] == CLIENT
+                and said["nbf"] <= now < said["exp"] <= now + 600
+            )
             if not good or said["jti"] in self.seen:
                 return f"claims: {sorted(said)}"
             self.seen.add(said["jti"])
@@ -98,7 +117,11 @@ class Logins:
 
 
 def _refused(error: str, number: int, text: str) -> tuple[int, Any]:
-    return 400 if error == "invalid_request" else 401, {"error": error, "error_description": f"AADSTS{number}: {text}", "error_codes": [number]}
+    return 400 if error == "invalid_request" else 401, {
+        "error": error,
+        "error_description": f"AADSTS{number}: {text}",
+        "error_codes": [number],
+    }
 
 
 def _unb64(text: str) -> bytes:

@@ -74,20 +74,25 @@ def _disk(cloud: Cloud, path: str, value: Json, old: Json | None) -> tuple[Json,
         disk = cloud.need(os_disk["managedDisk"]["id"], 400, "InvalidParameter")
         if disk["properties"].get("securityProfile", {}).get("securityType") != _AGREE[wanted]:
             raise Refused(400, "InvalidParameter", "securityEncryptionType does not fit the securityType of the disk")
-        if disk.get("managedBy", path).lower() != path.lower() or disk["properties"]["diskState"] in ("ReadyToUpload", "ActiveUpload"):
-            raise Refused(409, "AttachDiskWhileBeingDetached" if disk.get("managedBy") else "OperationNotAllowed", "disk")
+        if disk.get("managedBy", path).lower() != path.lower() or disk["properties"]["diskState"] in (
+            "ReadyToUpload",
+            "ActiveUpload",
+        ):
+            raise Refused(
+                409, "AttachDiskWhileBeingDetached" if disk.get("managedBy") else "OperationNotAllowed", "disk"
+            )
         disk["managedBy"] = path
         return disk, disks.content(cloud, disk)
     version = cloud.need(storage["imageReference"]["id"], 404, "GalleryImageNotFound")
     if version["properties"]["provisioningState"] != "Succeeded":
         raise Refused(409, "GalleryImageNotReady")
-    id = cloud.id("Microsoft.Compute/disks", os_disk["name"])
-    found = cloud.find(id)
+    place = cloud.id("Microsoft.Compute/disks", os_disk["name"])
+    found = cloud.find(place)
     if found is not None and (old is None or found.get("managedBy", "").lower() != path.lower()):
         raise Refused(409, "ConflictingUserInput", f"Disk {os_disk['name']} already exists in resource group.")
     data = cloud.hidden[version["id"].lower()]["content"]
     made = {
-        "id": id,
+        "id": place,
         "name": os_disk["name"],
         "type": "Microsoft.Compute/disks",
         "location": LOCATION,
@@ -99,9 +104,9 @@ def _disk(cloud: Cloud, path: str, value: Json, old: Json | None) -> tuple[Json,
             "provisioningState": "Succeeded",
         },
     }
-    os_disk["managedDisk"]["id"] = id
-    cloud.resources[id.lower()] = made
-    cloud.hidden[id.lower()] = {"pages": {0: data}, "size": len(data)}
+    os_disk["managedDisk"]["id"] = place
+    cloud.resources[place.lower()] = made
+    cloud.hidden[place.lower()] = {"pages": {0: data}, "size": len(data)}
     return made, data
 
 
@@ -180,7 +185,10 @@ def let_go(cloud: Cloud, machine: Json) -> None:
             one["properties"]["diskState"] = "Unattached"
         if (one["properties"].get("virtualMachine") or {}).get("id", "").lower() == machine["id"].lower():
             one["properties"]["virtualMachine"] = None
-            if machine["properties"].get("provisioningState") == "Deleting" and not cloud.hidden[machine["id"].lower()]["power"]:
+            if (
+                machine["properties"].get("provisioningState") == "Deleting"
+                and not cloud.hidden[machine["id"].lower()]["power"]
+            ):
                 cloud.hidden[one["id"].lower()]["reserved"] = True
 
 

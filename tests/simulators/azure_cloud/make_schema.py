@@ -1,8 +1,10 @@
 """Makes schema.json: what of Azure Resource Manager's requests the fake knows, from Microsoft's own Python packages.
 
-    python make_schema.py SITE-PACKAGES > schema.json        with azure-mgmt-compute 39.0.0, azure-mgmt-network 33.1.0
+    python make_schema.py SITE-PACKAGES > schema.json
 
-Of the packages' models only names, types, what is required, what is read-only, and the values of enumerations are taken;
+    SITE-PACKAGES has azure-mgmt-compute 39.0.0 and azure-mgmt-network 33.1.0
+
+Of the packages' models only names, types, what is required or read-only, and the values of enumerations are taken;
 of the operations the method, the address, its version and its query. The packages are read as text, not run.
 """
 
@@ -24,7 +26,12 @@ ROOTS = {
 }
 OPERATIONS = {
     "compute": (
-        *("virtual_machines_create_or_update", "virtual_machines_get", "virtual_machines_list", "virtual_machines_delete"),
+        *(
+            "virtual_machines_create_or_update",
+            "virtual_machines_get",
+            "virtual_machines_list",
+            "virtual_machines_delete",
+        ),
         *("virtual_machines_start", "virtual_machines_deallocate", "virtual_machines_retrieve_boot_diagnostics_data"),
         *("disks_create_or_update", "disks_update", "disks_get", "disks_delete", "disks_list_by_resource_group"),
         *("disks_grant_access", "disks_revoke_access", "galleries_create_or_update", "galleries_get"),
@@ -56,7 +63,9 @@ def models(text: str) -> dict[str, dict[str, Any]]:
             if not isinstance(call, ast.Call) or not ast.unparse(call.func).startswith("rest_"):
                 continue
             assert isinstance(line, ast.AnnAssign)
-            given = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg in ("name", "visibility")}
+            given = {
+                each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg in ("name", "visibility")
+            }
             wire = given.get("name", ast.unparse(line.target))
             kind, optional = kind_of(line.annotation)
             read_only = given.get("visibility") == ["read"]
@@ -88,23 +97,29 @@ def kind_of(annotation: ast.expr) -> tuple[str, bool]:
 
 def enums(text: str) -> dict[str, list[str]]:
     """Names to values."""
-    return {
-        one.name: [each.value.value for each in one.body if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant)]
-        for one in ast.parse(text).body
-        if isinstance(one, ast.ClassDef)
-    }
+    found: dict[str, list[str]] = {}
+    for one in ast.parse(text).body:
+        if isinstance(one, ast.ClassDef):
+            values = [line.value for line in one.body if isinstance(line, ast.Assign)]
+            found[one.name] = [str(value.value) for value in values if isinstance(value, ast.Constant)]
+    return found
 
 
 def operations(text: str, wanted: tuple[str, ...]) -> list[list[Any]]:
     """[method, address, version, [names of the query]] of each."""
     found = []
     for one in ast.parse(text).body:
-        if not isinstance(one, ast.FunctionDef) or one.name.removeprefix("build_").removesuffix("_request") not in wanted:
+        if (
+            not isinstance(one, ast.FunctionDef)
+            or one.name.removeprefix("build_").removesuffix("_request") not in wanted
+        ):
             continue
         source = ast.unparse(one)
         method, version = (re.search(form, source) for form in (r"method='(\w+)'", r"'api-version', '([\d-]+)'"))
         url = re.search(r"_url = '([^']+)'", source)
-        assert method and version and url, one.name
+        assert method is not None, one.name
+        assert version is not None, one.name
+        assert url is not None, one.name
         found.append([method[1], url[1], version[1], sorted(set(re.findall(r"_params\['([^']+)'\]", source)))])
     assert len(found) == len(wanted), (len(found), len(wanted))
     return sorted(found)
@@ -128,7 +143,8 @@ def inherited(known: dict[str, dict[str, Any]], name: str) -> dict[str, list[Any
     for base in known[name]["bases"]:
         if base in known:
             found |= inherited(known, base)
-    return found | known[name]["members"]
+    members: dict[str, list[Any]] = known[name]["members"]
+    return found | members
 
 
 def main(packages: Path) -> None:
@@ -138,7 +154,9 @@ def main(packages: Path) -> None:
         version = re.search(r'VERSION = "([^"]+)"', (folder / "_version.py").read_text())
         types = closure(models((folder / "models" / "_models.py").read_text()), ROOTS[name])
         used = {kind.rpartition(":")[2] for members in types.values() for kind, _, _ in members.values()}
-        values = {key: value for key, value in enums((folder / "models" / "_enums.py").read_text()).items() if key in used}
+        values = {
+            key: value for key, value in enums((folder / "models" / "_enums.py").read_text()).items() if key in used
+        }
         unknown = used - set(types) - set(values) - set(_PLAIN.values())
         assert not [one for one in unknown if not one.startswith("=")], unknown
         routes = operations((folder / "operations" / "_operations.py").read_text(), OPERATIONS[name])

@@ -37,7 +37,9 @@ def make_address(cloud: Cloud, path: str, value: Json, old: Json | None) -> Call
     if value["sku"]["name"] != "Standard" or value["properties"]["publicIPAllocationMethod"] != "Static":
         raise Refused(400, "StandardSkuPublicIPAddressesMustBeStatic")
     if old is not None:
-        value["properties"] |= {k: old["properties"][k] for k in ("ipAddress", "ipConfiguration") if k in old["properties"]}
+        value["properties"] |= {
+            k: old["properties"][k] for k in ("ipAddress", "ipConfiguration") if k in old["properties"]
+        }
         return lambda: None
     number = 1 + sum(1 for _ in cloud.of_kind("Microsoft.Network/publicIPAddresses"))
     taken = {one["properties"].get("ipAddress") for one in cloud.of_kind("Microsoft.Network/publicIPAddresses")}

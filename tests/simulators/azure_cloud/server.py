@@ -64,15 +64,15 @@ def running() -> Iterator[Azure]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _any
-
         def date_time_string(self, timestamp: float | None = None) -> str:
             del timestamp
-            return super().date_time_string(azure.cloud.now)  # type: ignore[arg-type]
+            return super().date_time_string(azure.cloud.now)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
+    for method in ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"):
+        setattr(Handler, f"do_{method}", Handler._any)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         azure.cloud.base = f"http://127.0.0.1:{server.server_port}"
@@ -110,7 +110,9 @@ def answered(
     return answer.status, {**answer.headers, "Content-Type": "application/json"}, content
 
 
-def _blob(azure: Azure, method: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
+def _blob(
+    azure: Azure, method: str, query: dict[str, str], headers: dict[str, str], body: bytes
+) -> tuple[int, Any, bytes]:
     if "authorization" in headers:
         azure.cloud.failures.append("a token was sent to a blob")
     azure.pages += 1

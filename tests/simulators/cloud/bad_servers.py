@@ -1,10 +1,11 @@
-"""Servers that a client of ours must get away from: one whose answer does not end, one that nobody vouches for."""
+"""Servers that ask much of a client: one whose answer does not end, one that reads slowly, one without a voucher."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 from simulators.cloud.token_server import certificate_and_key
@@ -33,6 +34,38 @@ class Dripping:
         self._over.set()
         self._thread.join()
         self._server.close()
+
+
+class SlowReader:
+    """A server that takes a body of `size` bytes in so many seconds, and then says yes."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self._size, self._seconds = size, seconds
+
+    def __enter__(self) -> str:
+        self._server = socket.socket()
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        self._server.bind(("127.0.0.1", 0))
+        self._server.listen()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+
+    def _run(self) -> None:
+        connection, _ = self._server.accept()
+        got, piece = 0, 1 << 15
+        with connection:
+            while got < self._size:
+                more = connection.recv(piece)
+                if not more:
+                    return
+                got += len(more)
+                time.sleep(self._seconds * len(more) / self._size)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self._thread.join()
 
 
 class SelfSigned:

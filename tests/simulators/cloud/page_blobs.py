@@ -39,6 +39,7 @@ class PageBlob:
         self.revoke_after: int | None = None
         self.page_limit = 5000
         self.echo_md5 = True
+        self.hides_zeros = False  # lists no page that is zero
         self.lost_writes: set[int] = set()  # offsets that are answered well and not kept
 
     def grant(self, *, fresh: bool = False) -> str:
@@ -104,7 +105,9 @@ class PageBlob:
         return Reply(201, {"Content-MD5": digest} if self.echo_md5 else {"x-ms-content-crc64": "AAAAAAAAAAA="})
 
     def _list(self, request: Request) -> Reply:
-        spans = [(begin, end) for begin, end in _spans(self.pages) if begin >= int(request.value("marker") or 0)]
+        content = self.content() if self.hides_zeros else b""
+        listed = {page for page in self.pages if not content or any(content[page * PAGE : (page + 1) * PAGE])}
+        spans = [(begin, end) for begin, end in _spans(listed) if begin >= int(request.value("marker") or 0)]
         more = f"<NextMarker>{spans[self.page_limit][0]}</NextMarker>" if len(spans) > self.page_limit else ""
         ranges = "".join(
             f"<PageRange><Start>{begin}</Start><End>{end - 1}</End></PageRange>"

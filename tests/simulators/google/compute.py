@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
+from simulators.google.rules import ADDRESSES, check_labels, check_machine, check_rule, filter_of, use_address
 from simulators.google.schema import Call
 from simulators.google.state import (
     LINK,
@@ -26,11 +26,9 @@ from simulators.google.state import (
 
 Boot = Callable[[Thing], bytes]  # what a machine says on its serial line as it starts
 CPUS = (4, 8, 22, 44, 88, 176)
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+__all__ = ["ADDRESSES", "DISKS", "FIREWALLS", "IMAGES", "INSTANCES", "Compute", "ready"]
 INSTANCES = f"{PROJECT}/zones/{ZONE}/instances"
 DISKS = f"{PROJECT}/zones/{ZONE}/disks"
-ADDRESSES = f"{PROJECT}/regions/{REGION}/addresses"
 IMAGES = f"{PROJECT}/global/images"
 FIREWALLS = f"{PROJECT}/global/firewalls"
 
@@ -113,7 +111,7 @@ class Compute:
         return found
 
     def _list(self, noun: str, call: Call) -> Thing:
-        keep = _filter(call.query.get("filter", ""))
+        keep = filter_of(call.query.get("filter", ""))
         if call.method.endswith(".list"):
             found = [one for one in self.state.collection(_collection(noun, call)).values() if keep(one)]
             return {"kind": f"compute#{noun}List", "items": found} if found else {"kind": f"compute#{noun}List"}
@@ -144,7 +142,7 @@ class Compute:
 
     def _insert_instances(self, call: Call) -> tuple[Thing, Callable[[], tuple[str, str] | None]]:
         body = call.body
-        _check_machine(self.state, body)
+        check_machine(self.state, body)
         if call.at["zone"] != ZONE:
             raise RefusedError(404, "notFound", "the zone was not found")
         made = self.state.add(INSTANCES, body, "instance")
@@ -188,7 +186,7 @@ class Compute:
         return made, lambda: None
 
     def _insert_firewalls(self, call: Call) -> tuple[Thing, Callable[[], tuple[str, str] | None]]:
-        _check_rule(call.body)
+        check_rule(call.body)
         return self.state.add(FIREWALLS, call.body, "firewall"), lambda: None
 
     def _insert_addresses(self, call: Call) -> tuple[Thing, Callable[[], tuple[str, str] | None]]:
@@ -221,7 +219,7 @@ class Compute:
     def _patch(self, noun: str, call: Call) -> Thing:
         thing = self.state.get(_collection(noun, call), call.at["firewall"])
         merged = {key: value for key, value in thing.items() if key in call.body} | call.body
-        _check_rule(merged)
+        check_rule(merged)
         if merged["network"] != thing["network"]:
             raise RefusedError(400, "invalid", "the network of a rule does not change")
         thing |= call.body
@@ -234,7 +232,7 @@ class Compute:
             raise RefusedError(
                 412, "conditionNotMet", "Labels fingerprint either invalid or resource labels have changed"
             )
-        _check_labels(call.body["labels"])
+        check_labels(call.body["labels"])
         thing["labels"] = call.body["labels"]
         labelled(thing)
         return self._begin(call, "setLabels", lambda: None, name)
@@ -276,7 +274,7 @@ class Compute:
             raise RefusedError(400, "invalid", "At most one access config currently supported.")
         access = dict(call.body)
         if "natIP" in access:
-            _use_address(self.state, access["natIP"], machine)
+            use_address(self.state, access["natIP"], machine)
         elif machine["status"] == "RUNNING":
             access["natIP"] = self._any_address()
         card["accessConfigs"] = [access]
@@ -322,70 +320,6 @@ class Compute:
         if (machine := self.state.things[INSTANCES].pop(name, None)) is not None:
             self._free(machine)
             self.state.collection(DISKS).pop(name, None)
-
-
-def _check_machine(state: State, body: Any) -> None:
-    """What the real one refuses, and what a confidential machine must have."""
-    if body["confidentialInstanceConfig"] != {"confidentialInstanceType": "TDX"}:
-        raise AssertionError("a machine without TDX")
-    if not re.fullmatch(r"zones/[a-z0-9-]+/machineTypes/c3-standard-[0-9]+", body["machineType"]):
-        raise RefusedError(400, "invalid", "TDX is not supported by this machine type")
-    if body["scheduling"]["onHostMaintenance"] != "TERMINATE":
-        raise RefusedError(400, "invalid", "a confidential machine cannot be moved")
-    disk, card = body["disks"][0], body["networkInterfaces"][0]
-    if card["nicType"] != "GVNIC" or disk["interface"] != "NVME" or not disk["boot"] or not disk["autoDelete"]:
-        raise AssertionError("gVNIC and NVMe are what there is, and a disk goes with its machine")
-    _, project, *_, name = disk["initializeParams"]["sourceImage"].split("/")
-    image = state.get(f"{project}/global/images", name)
-    if image["status"] != "READY":
-        raise RefusedError(400, "resourceNotReady", f"The resource {name} is not ready")
-    if "TDX_CAPABLE" not in [one["type"] for one in image["guestOsFeatures"]]:
-        text = "'resource.confidentialInstanceConfig': can only be set when using a TDX compatible image"
-        raise RefusedError(400, "invalid", f"Invalid value for field {text}")
-    if int(disk["initializeParams"]["diskSizeGb"]) < max(10, int(image["diskSizeGb"])):
-        raise RefusedError(400, "invalid", "the disk is smaller than its image")
-    items = {one["key"]: one["value"] for one in body["metadata"]["items"]}
-    if len(items) != len(body["metadata"]["items"]) or sum(len(k) + len(v) for k, v in items.items()) > 512 << 10:
-        raise RefusedError(400, "invalid", "metadata is too large, or a key is there twice")
-    space = project == SPACE
-    if space != ("tee-image-reference" in items) or space != ("serviceAccounts" in body):
-        raise AssertionError("a container is named for Google's image, and an account given, and for no other")
-    _check_labels(body["labels"])
-
-
-def _check_labels(labels: dict[str, str]) -> None:
-    for key, value in labels.items():
-        if not _LABEL.fullmatch(key) or not _VALUE.fullmatch(value):
-            raise RefusedError(400, "invalid", f"the label {key}={value} cannot be")
-
-
-def _check_rule(body: Any) -> None:
-    if ("allowed" in body) == ("denied" in body):
-        raise RefusedError(400, "invalid", "a rule allows or denies")
-    if ("sourceRanges" in body) != (body["direction"] == "INGRESS"):
-        raise RefusedError(400, "invalid", "ranges do not fit the direction")
-    for one in body.get("allowed", ()) or body["denied"]:
-        if one["IPProtocol"] == "all" and "ports" in one:
-            raise RefusedError(400, "invalid", "all protocols have no ports")
-
-
-def _use_address(state: State, address: str, machine: Thing) -> None:
-    found = next((one for one in state.collection(ADDRESSES).values() if one["address"] == address), None)
-    if found is None or found["status"] != "RESERVED":
-        raise RefusedError(400, "invalid", f"the address {address} is not there, or is in use")
-    found |= {"status": "IN_USE", "users": [machine["selfLink"]]}
-
-
-def _filter(text: str) -> Callable[[Thing], bool]:
-    """The part of the filter language that is used: a label, a name, names with OR."""
-    if not text:
-        return lambda _: True
-    if found := re.fullmatch(r"labels\.([a-z-]+)=([a-z0-9-]+)", text):
-        return lambda one: one.get("labels", {}).get(found[1]) == found[2]
-    names = [re.fullmatch(r"\(?name = ([a-z0-9-]+)\)?", part) for part in text.split(" OR ")]
-    if not all(names):
-        raise AssertionError(f"the filter {text!r} is not known")
-    return lambda one: one["name"] in {part[1] for part in names if part is not None}
 
 
 def _place(call: Call) -> str:

@@ -121,7 +121,8 @@ def _check_query(
         known = parameters.get(key, {"location": "query"} if key in (*document["common"], "uploadType") else None)
         if known is None or known["location"] != "query":
             raise WrongRequestError(f"{name}: there is no parameter {key}")
-        if (known.get("type") == "integer" or "int" in known.get("format", "")) and not re.fullmatch(r"-?[0-9]+", value):
+        number = known.get("type") == "integer" or "int" in known.get("format", "")
+        if number and not re.fullmatch(r"-?[0-9]+", value):
             raise WrongRequestError(f"{name}: {key} is no number")
     for key, known in parameters.items():
         given = at if known["location"] == "path" else query
