@@ -13,59 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from pluto_deploy import platforms
+from pluto_deploy.azure.wanted import Azure
+from pluto_deploy.google.wanted import possible as possible_on_google
 from pluto_deploy.metal.layout import GUEST_PORT, checked_name
-from pluto_deploy.metal.login import Login
-from pluto_measure.errors import FormatError, UsageError
+from pluto_deploy.platforms import POLICY, ROUTED, BareMetal, Local, Platform, is_path, one_of
+from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.platform_file import parse_size
-from pluto_measure.policy import is_machine
 from pluto_measure.toml import table
 from pluto_notary.config import encode_payload
 from pluto_notary.errors import ConfigError
 
+__all__ = ["POLICY", "ROUTED", "BareMetal", "Deployment", "Local", "Network", "Platform"]
+
 T = TypeVar("T")
 VERSION: Final = 1
-KINDS: Final = ("local", "bare-metal")
-TEES: Final = ("tdx", "insecure_none")
 STRATEGIES: Final = ("blue-green", "replace")
-ACCELERATORS: Final = ("auto", "tcg", "kvm")
-BOOTS: Final = ("uki-kernel", "disk")
-ROUTED: Final = "routed"
-POLICY: Final = "policy"
-OPENSSH: Final = "openssh"
 
 _WHAT: Final = "deployment"
-_INTERFACE: Final = re.compile(r"(bridge|macvtap):([a-zA-Z0-9][a-zA-Z0-9_.-]{0,14})")
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EGRESS: Final = re.compile(r"(tcp|udp):([1-9][0-9]{0,4})")
 _LONGEST_TIMEOUT: Final = 24 * 3600
 _MOST_PORTS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """This computer, with a software TPM."""
-
-    boot: str
-    accelerator: str
-
-
-@dataclass(frozen=True, slots=True)
-class BareMetal:
-    """A TDX host that is reached by SSH.
-
-    profile  of the release's platforms.toml; None: the only one that has as many vCPUs
-    machine  the machine's name in evidence ("ppid:…", "platformInstance:…"); None: any that the policy names
-    network  "routed", "bridge:INTERFACE" or "macvtap:INTERFACE"
-    """
-
-    login: Login
-    tee: str
-    profile: str | None
-    machine: str | None
-    network: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +67,7 @@ class Deployment:
     release: Path
     trust: Path | None
     policy: Path | None
-    platform: Local | BareMetal
+    platform: Platform
     cpus: int
     memory: int
     network: Network
@@ -105,7 +77,7 @@ class Deployment:
 
     @property
     def kind(self) -> str:
-        return "local" if isinstance(self.platform, Local) else "bare-metal"
+        return self.platform.kind
 
     @classmethod
     def parse(cls, text: bytes | str, folder: Path) -> Self:
@@ -113,7 +85,7 @@ class Deployment:
         fields = Fields(table(text, what=_WHAT), what=_WHAT)
         if (version := fields.take("version", int)) != VERSION:
             raise FormatError(_WHAT, f"version {version} is not known")
-        platform = _platform(fields.sub("platform"), folder)
+        platform = platforms.parse(fields.sub("platform"), folder)
         size, update = fields.sub("size"), fields.sub("update")
         deployment = cls(
             name=_named("name", checked_name, fields.take("name", str)),
@@ -125,58 +97,13 @@ class Deployment:
             memory=_named("size.memory", parse_size, size.take("memory", int, str)),
             network=_network(fields.sub("network")),
             payload=_notary(fields.sub("notary")),
-            strategy=_one_of("update.strategy", update.take("strategy", str), STRATEGIES),
+            strategy=one_of(f"{_WHAT}.update.strategy", update.take("strategy", str), STRATEGIES),
             timeout=_between("update.timeout", update.take("timeout", int), 1, _LONGEST_TIMEOUT),
         )
         for part in (size, update, fields):
             part.end()
         _possible(deployment)
         return deployment
-
-
-def _platform(fields: Fields, folder: Path) -> Local | BareMetal:
-    kind = _one_of("platform.kind", fields.take("kind", str), KINDS)
-    platform = _local(fields) if kind == "local" else _bare_metal(fields, folder)
-    fields.end()
-    return platform
-
-
-def _local(fields: Fields) -> Local:
-    return Local(
-        boot=_one_of("platform.boot", fields.get("boot", "uki-kernel", str), BOOTS),
-        accelerator=_one_of("platform.accelerator", fields.get("accelerator", "auto", str), ACCELERATORS),
-    )
-
-
-def _bare_metal(fields: Fields, folder: Path) -> BareMetal:
-    known, key = fields.take("knownHosts", str), fields.get("key", None, str)
-    for name, path in (("knownHosts", known), ("key", key)):
-        if path is not None and not _is_path(path):
-            raise FormatError(f"{_WHAT}.platform.{name}", "must be a path")
-    try:
-        login = Login.parse(
-            fields.take("host", str),
-            key=None if key is None else folder / key,
-            known_hosts=None if known == OPENSSH else folder / known,
-        )
-    except UsageError as error:
-        raise FormatError(f"{_WHAT}.platform.host", str(error)) from error
-    machine, network = fields.take("machine", str), fields.get("network", ROUTED, str)
-    if machine != POLICY and (not is_machine(machine) or ":" not in machine):
-        problem = (
-            f'must be "ppid:" or "platformInstance:" and 32 hex digits, or "{POLICY}" for any that the policy names'
-        )
-        raise FormatError(f"{_WHAT}.platform.machine", problem)
-    if network != ROUTED and not _INTERFACE.fullmatch(network):
-        problem = f'must be "{ROUTED}", "bridge:INTERFACE" or "macvtap:INTERFACE"'
-        raise FormatError(f"{_WHAT}.platform.network", problem)
-    return BareMetal(
-        login=login,
-        tee=_one_of("platform.tee", fields.take("tee", str), TEES),
-        profile=fields.get("profile", None, str),
-        machine=None if machine == POLICY else machine,
-        network=network,
-    )
 
 
 def _network(fields: Fields) -> Network:
@@ -216,7 +143,33 @@ def _possible(deployment: Deployment) -> None:
         if network.domain or network.address or network.mac or network.egress or len(network.ports) != 1:
             problem = "a local machine has one port on the loopback interface, no domain, no address and no egress"
             raise FormatError(f"{_WHAT}.network", problem)
-        return
+    elif isinstance(platform, Azure):
+        _possible_on_azure(deployment, platform)
+    elif isinstance(platform, BareMetal):
+        _possible_on_a_host(deployment, platform)
+    else:
+        possible_on_google(
+            platform,
+            cpus=deployment.cpus,
+            memory=deployment.memory,
+            ports=network.ports,
+            address=network.address,
+            mac=network.mac,
+            egress=network.egress,
+            payload=deployment.payload,
+        )
+
+
+def _possible_on_azure(deployment: Deployment, platform: Azure) -> None:
+    platform.refuse_shape(deployment.cpus, deployment.memory)
+    platform.refuse_ports(deployment.network.ports)
+    if deployment.network.address is not None or deployment.network.mac is not None:
+        problem = "address and mac are the cloud's to give: a public address is named by platform.address"
+        raise FormatError(f"{_WHAT}.network", problem)
+
+
+def _possible_on_a_host(deployment: Deployment, platform: BareMetal) -> None:
+    network = deployment.network
     if platform.tee != "tdx" and platform.machine is not None:
         problem = f'nothing proves which machine it is without TDX: with tee "{platform.tee}" it must be "{POLICY}"'
         raise FormatError(f"{_WHAT}.platform.machine", problem)
@@ -238,13 +191,9 @@ def _possible(deployment: Deployment) -> None:
 
 def _path(fields: Fields, name: str, folder: Path) -> Path:
     text: str = fields.take(name, str)
-    if not _is_path(text):
+    if not is_path(text):
         raise FormatError(f"{_WHAT}.{name}", "must be a path")
     return folder / text
-
-
-def _is_path(text: str) -> bool:
-    return bool(text) and text.isprintable()
 
 
 def _address(text: str) -> str:
@@ -253,12 +202,6 @@ def _address(text: str) -> str:
     if "%" in text or found.is_unspecified or found.is_multicast or found.is_loopback:
         raise ValueError(f"{text[:60]!r} is not the address of a host")
     return str(found)
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise FormatError(f"{_WHAT}.{name}", f"{value[:80]!r} is not one of {', '.join(known)}")
-    return value
 
 
 def _between(name: str, value: int, least: int, most: int) -> int:

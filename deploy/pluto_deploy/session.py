@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
-from pluto_deploy.deployment import BareMetal, Deployment, Local
+from pluto_deploy import targets
+from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.accepted import Accepted
 from pluto_deploy.engine.journal import Journal
 from pluto_deploy.engine.scene import Machine
@@ -32,12 +33,11 @@ from pluto_deploy.engine.wish import (
     tee_of,
     wish,
 )
-from pluto_deploy.local.target import LocalTarget
 from pluto_image import inputs, mirrors
 from pluto_image.fetch import Sources, Step
 from pluto_image.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
-from pluto_measure.commands import files
+from pluto_measure.commands import cloud_options, files
 from pluto_measure.digests import Digests
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import Progress
@@ -59,6 +59,26 @@ class UnknownGenerationError(NotVerifiedError):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Files that a command brings to evidence. `collateral` None: what the state folder keeps."""
+
+    collateral: Path | None = None
+    endorsements: tuple[Path, ...] = ()
+    ak_issuers: tuple[Path, ...] = ()
+    google_keys: Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """By the options of `add_judging_options`, where the command has them."""
+        return cls(
+            getattr(arguments, "collateral", None),
+            tuple(getattr(arguments, "endorsement", ())),
+            tuple(getattr(arguments, "ak_issuers", ())),
+            getattr(arguments, "google_keys", None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One command's work on one deployment."""
 
@@ -68,7 +88,7 @@ class Session:
     target: Target
     journal: Journal
     state: Path
-    collateral: Path | None
+    given: Given
     progress: Progress
     accepted: Accepted
     accept_unknown: bool = False
@@ -77,7 +97,15 @@ class Session:
         """The gate for machines that must be as `expected`."""
         from pluto_deploy.engine.gate import Gate  # what only plans and looks does without its half a second
 
-        return Gate(expected=expected, state=self.state, collateral=self.collateral)
+        return Gate(
+            expected=expected,
+            state=self.state,
+            collateral=self.given.collateral,
+            endorsements=self.given.endorsements,
+            ak_issuers=self.given.ak_issuers,
+            space=targets.space_of(self.target, self.given.google_keys),
+            now=now,
+        )
 
     def expected_of(self, machine: Machine, *, older: bool, known: bool = True) -> Expected:
         """What a machine that is there must be, by its own release. `older`: which may be older than one seen before;
@@ -151,6 +179,7 @@ def add_judging_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collateral", type=Path, metavar="FILE", help="Intel's collateral from a file (default: what --state keeps)"
     )
+    cloud_options.add(parser)
     parser.add_argument(
         "--accept-older",
         action="store_true",
@@ -220,8 +249,9 @@ def of(
         assert given is not None, "a release is judged before anything is wanted of it"
         progress.doing("checking the release")
         asked = wish(deployment, given)
-    key = _key(deployment)
-    with _target(deployment, asked, arguments, progress) as target:
+    key = targets.key_of(deployment)
+    tools, root = tools_by(arguments, progress), local_root(arguments, deployment.name)
+    with targets.opened(deployment, asked, progress, state=state, root=root, tools=tools) as target:
         yield Session(
             deployment=deployment,
             rules=given,
@@ -229,44 +259,11 @@ def of(
             target=target,
             journal=Journal(state, key),
             state=state,
-            collateral=getattr(arguments, "collateral", None),
+            given=Given.of(arguments),
             progress=progress,
             accepted=Accepted(state, key),
             accept_unknown=getattr(arguments, "accept_unknown", False),
         )
-
-
-def _key(deployment: Deployment) -> str:
-    """Names a deployment among all of this computer's: deployments on two hosts may have one name."""
-    if isinstance(deployment.platform, Local):
-        return f"local-{deployment.name}"
-    host = sha256(f"{deployment.platform.login.host} {deployment.platform.login.port or 22}".encode()).hexdigest()
-    return f"bare-metal-{deployment.name}-{host[:12]}"
-
-
-@contextmanager
-def _target(
-    deployment: Deployment, asked: Wish | None, arguments: argparse.Namespace, progress: Progress
-) -> Iterator[Target]:
-    tools = tools_by(arguments, progress)
-    if isinstance(deployment.platform, Local):
-        yield LocalTarget(
-            root=local_root(arguments, deployment.name),
-            wish=asked,
-            tools=tools,
-            progress=progress,
-            port=deployment.network.ports[0],
-            accelerator=deployment.platform.accelerator,
-            timeout=deployment.timeout,
-        )
-        return
-    assert isinstance(deployment.platform, BareMetal)
-    from pluto_deploy.metal import connection  # only hosts are reached by SSH
-    from pluto_deploy.metal.target import MetalTarget
-
-    progress.doing(f"connecting to {deployment.platform.login}")
-    with connection.opened(deployment.platform.login) as door:
-        yield MetalTarget(door, deployment, asked, tools, progress)
 
 
 def local_root(arguments: argparse.Namespace, name: str) -> Path:

@@ -1,6 +1,8 @@
 """The run-time configuration: a blob from a host that nobody trusts. Pure.
 
-    disk    = u32 length (big-endian, bytes of payload) ‖ payload ‖ zeros up to DISK_SIZE
+    blob    = u32 length (big-endian, bytes of payload) ‖ payload
+    disk    = blob ‖ zeros up to DISK_SIZE
+    text    = base64 of blob, as a cloud's metadata carry it
     payload = nothing | canonical JSON {"deployment": label, "version": 1}
 
 No setting in it can weaken anything; its digest (SHA-256 of the payload) stands in the evidence. Whatever is not
@@ -9,6 +11,7 @@ spelled exactly so is refused: one configuration has one digest. Format: docs/fo
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 
 from pluto_measure.errors import FormatError
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 DISK_SIZE: Final = 32 * 1024  # bytes, always: an empty configuration has a disk too, since the disk moves RTMR[0]
 LARGEST_PAYLOAD: Final = 16 * 1024  # bytes
+_LENGTH_BYTES: Final = 4
+LARGEST_TEXT: Final = (_LENGTH_BYTES + LARGEST_PAYLOAD + 2) // 3 * 4  # characters
 _LABEL_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -45,8 +50,12 @@ def encode_payload(*, deployment: str) -> bytes:
 
 def encode_config_disk(payload: bytes) -> bytes:
     """The disk that carries `payload` (b"" = no configuration): DISK_SIZE bytes. ConfigError if it is malformed."""
-    parse_payload(payload)
-    return (len(payload).to_bytes(4, "big") + payload).ljust(DISK_SIZE, b"\0")
+    return _blob(payload).ljust(DISK_SIZE, b"\0")
+
+
+def encode_config_text(payload: bytes) -> str:
+    """The text that carries `payload` (b"" = no configuration) in a cloud's metadata. ConfigError if malformed."""
+    return binascii.b2a_base64(_blob(payload), newline=False).decode("ascii")
 
 
 def decode_config_disk(disk: bytes) -> bytes:
@@ -54,13 +63,29 @@ def decode_config_disk(disk: bytes) -> bytes:
     if len(disk) != DISK_SIZE:
         raise ConfigError("size", f"the disk holds {len(disk)} bytes, not {DISK_SIZE}")
     reader = Reader(disk, what="run-time configuration", order="big")
-    length = reader.uint(4, "length")
+    length = reader.uint(_LENGTH_BYTES, "length")
     if length > LARGEST_PAYLOAD:
         raise ConfigError("length", f"a payload of {length} bytes is larger than {LARGEST_PAYLOAD}")
     payload = reader.take(length, "payload")
     if any(reader.rest()):
         raise ConfigError("padding", "bytes behind the payload are not zero")
     return payload
+
+
+def decode_config_text(text: bytes) -> bytes:
+    """The payload of a text. ConfigError for another spelling of base64, a wrong length, or anything behind."""
+    if len(text) > LARGEST_TEXT:
+        raise ConfigError("length", f"a text of {len(text)} characters is longer than {LARGEST_TEXT}")
+    try:
+        blob = binascii.a2b_base64(text)
+    except binascii.Error as error:
+        raise ConfigError("encoding", "not base64") from error
+    if binascii.b2a_base64(blob, newline=False) != text:  # the decoder skips what is no base64
+        raise ConfigError("encoding", "not base64: another spelling of the same bytes is expected")
+    length = int.from_bytes(blob[:_LENGTH_BYTES], "big")
+    if len(blob) < _LENGTH_BYTES or len(blob) != _LENGTH_BYTES + length:
+        raise ConfigError("size", f"{len(blob)} bytes are not a length and {length} bytes of payload")
+    return blob[_LENGTH_BYTES:]
 
 
 def parse_payload(payload: bytes) -> RuntimeConfiguration:
@@ -86,6 +111,11 @@ def parse_payload(payload: bytes) -> RuntimeConfiguration:
     if not _is_label(deployment):
         raise ConfigError("schema", "deployment must be 1 to 63 of a-z, 0-9 and inner hyphens")
     return RuntimeConfiguration(deployment, digest)
+
+
+def _blob(payload: bytes) -> bytes:
+    parse_payload(payload)
+    return len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
 
 
 def _is_label(text: str) -> bool:

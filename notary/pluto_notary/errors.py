@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 # Why there is no evidence. The only words about it that leave the trust domain.
 EVIDENCE_CODES: Final = ("request", "busy", "config", "device", "unavailable")
 # Why a run-time configuration was not taken.
-CONFIG_REASONS: Final = ("absent", "ambiguous", "unreadable", "size", "length", "padding", "spelling", "schema")
+CONFIG_REASONS: Final = (
+    *("absent", "ambiguous", "unreadable", "answer", "encoding"),
+    *("size", "length", "padding", "spelling", "schema"),
+)
 
 
 class EvidenceError(SourceError):

@@ -1,7 +1,8 @@
-"""`python3 -m pluto_notary.fetch_config`: the run-time configuration from the host's disk, once in a boot.
+"""`python3 -m pluto_notary.fetch_config`: the run-time configuration from the host, once in a boot.
 
-The disk is read as raw bytes and never mounted. A configuration that is absent or malformed ends the boot of the
-notary: an unread configuration must not look like an empty one.
+It is on a raw disk, read as bytes and never mounted; on Google's and Azure's machines it is in the metadata
+(`pluto_notary.fetch_metadata`). One place alone is looked at. A configuration that is absent or malformed ends the boot
+of the notary: an unread configuration must not look like an empty one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     Folder = str | os.PathLike[str]
 
 SERIAL: Final = "pluto-config"  # the serial number of the virtio disk
+GOOGLE: Final = "Google"  # DMI's sys_vendor
+# DMI's chassis asset tag of every machine of Azure's, by which its own agents know it: other hosts of the same maker's
+# have another, or none.
+AZURE_TAG: Final = "7783-7084-3265-9085-8269-3286-77"
 
 _LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
 _WAIT_SECONDS: Final = 30.0  # the driver is a module, and loads while we wait
@@ -34,15 +39,36 @@ def main() -> int:
     events.emit("started", component="config", version=__version__)
     return fetch(
         events,
-        read=lambda: read_disk("/sys/block", "/dev", clock=time.monotonic, sleep=time.sleep),
+        read=lambda: read_payload(cloud_of(_word(places.VENDOR), _word(places.ASSET_TAG))),
         directory=places.CONFIG_DIRECTORY,
     )
 
 
+def cloud_of(vendor: str, asset_tag: str) -> str | None:
+    """Whose metadata to ask ("google", "azure"), or None: look for the disk.
+
+    The words are the host's, and choose nothing but where to look: what is found there is the host's word as well, and
+    its digest shows what was taken.
+    """
+    if vendor == GOOGLE:
+        return "google"
+    return "azure" if asset_tag == AZURE_TAG else None
+
+
+def read_payload(cloud: str | None) -> bytes:
+    """The payload from where `cloud` has it. ConfigError."""
+    if cloud is None:
+        return config.decode_config_disk(read_disk("/sys/block", "/dev", clock=time.monotonic, sleep=time.sleep))
+    from pluto_notary import fetch_metadata  # other machines start without an HTTP parser
+
+    service = fetch_metadata.SERVICES[cloud]
+    return config.decode_config_text(fetch_metadata.read(service, clock=time.monotonic, sleep=time.sleep))
+
+
 def fetch(events: EventWriter, *, read: Callable[[], bytes], directory: Folder) -> int:
-    """What `main` does, with the disk and the directory given."""
+    """What `main` does, with the payload's source and the directory given."""
     try:
-        payload = config.decode_config_disk(read())
+        payload = read()
         accepted = config.parse_payload(payload)
     except ConfigError as error:
         events.emit("config-refused", reason=error.reason)
@@ -105,6 +131,15 @@ def _read_device(path: str) -> bytes:
         while len(data) <= config.DISK_SIZE and (piece := device.read(config.DISK_SIZE + 1 - len(data))):
             data += piece
     return data
+
+
+def _word(path: str) -> str:
+    """A word of DMI; "" where there is none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(64).strip()
+    except OSError:
+        return ""
 
 
 def _write(directory: Folder, place: str, content: bytes) -> None:

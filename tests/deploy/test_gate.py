@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shlex
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pluto_deploy.engine.target import Address
 from pluto_deploy.engine.wish import Expected
 from pluto_deploy.local.machine import Machine as Shape
 from pluto_measure import cli
-from pluto_measure.appraise import Appraisal
+from pluto_measure.appraise import Appraisal, SpaceInputs
 from pluto_measure.claims import Claims
 from pluto_measure.commands.quote_inputs import fetching
 from pluto_measure.digests import Digests
@@ -26,6 +27,7 @@ from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.evidence import Envelope
 from pluto_measure.findings import Finding
 from pluto_measure.record import replace
+from simulators import confidential_space as space
 from simulators import intel, tpm_quotes, trust_domains
 from simulators.notaries import Answer, answering, notary, of_machine
 
@@ -182,6 +184,45 @@ class Domain:
 def tdx_passed(machine: Domain, gate_: Gate) -> Appraisal:
     with notary(of_machine(machine)) as (port, machine.outer_key_digest):
         return gate_(Address("127.0.0.1", port))
+
+
+class Container:
+    """A virtual machine of Google's with the container behind a port."""
+
+    def __init__(self) -> None:
+        self.outer_key_digest = bytes(32)
+
+    def evidence(self, nonce: bytes) -> Envelope:
+        machine = space.Space(outer_key_digest=self.outer_key_digest)
+        return machine.envelope(machine.node(nonce))
+
+
+def test_the_virtual_machine_that_was_made_must_answer() -> None:
+    """Another one with the same container, somebody else's perhaps, is refused; nobody is asked who a TPM is."""
+    policy = dataclasses.replace(space.POLICY, confidential_space=space.RULES)
+    generation = dataclasses.replace(GENERATION, tee="confidential-space")
+    expected = Expected(generation, Shape().platform(Digests.of(b"")), space.REFERENCE, policy, None)
+    asked, machine = [], Container()
+
+    def who(address: Address, **changes: str) -> SpaceInputs:
+        asked.append(address)
+        return SpaceInputs(instance=dataclasses.replace(space.INSTANCE, **changes))
+
+    def judged(given: Callable[[Address], SpaceInputs] | None) -> Appraisal:
+        with notary(of_machine(machine)) as (port, machine.outer_key_digest):
+            return Gate(expected=expected, space=given, patience=0, now=lambda: intel.NOW)(Address("127.0.0.1", port))
+
+    assert judged(who).accepted
+    assert judged(None).accepted
+    assert [address.host for address in asked] == ["127.0.0.1"]
+    with pytest.raises(NotAttestedError) as caught:
+        judged(lambda address: who(address, instance_id="1"))
+    assert [finding["id"] for finding in caught.value.findings] == ["space.instance"]
+    asked.clear()
+    tpm = tpm_quotes.Machine()
+    with notary(of_machine(tpm)) as (port, tpm.outer_key_digest):
+        assert dataclasses.replace(of(), space=who)(Address("127.0.0.1", port)).accepted
+    assert asked == []
 
 
 @pytest.fixture

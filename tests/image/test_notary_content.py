@@ -22,6 +22,7 @@ from pluto_image.recipe import root, tables
 from pluto_image.recipe.model import Recipe
 from pluto_image.recipe.patterns import matches
 from pluto_image.tree import Entry
+from pluto_notary import fetch_metadata
 from pluto_notary.fetch import egress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,12 +205,15 @@ def test_what_the_kernel_lets_out_in_a_release_is_no_address_that_the_policy_ref
         assert not egress.is_allowed(str(block[0]), rules), "nothing that may be asked is dropped"
 
 
-def test_the_evidence_helper_reaches_one_address_and_the_others_none() -> None:
-    assert setting("pluto-evidence.service", "IPAddressDeny") == ["any"]
-    assert setting("pluto-evidence.service", "IPAddressAllow") == ["169.254.169.254"]
-    for unit in ("pluto-config.service", "pluto-evidence-entry.service"):
-        assert (setting(unit, "IPAddressDeny"), setting(unit, "IPAddressAllow")) == (["any"], [])
-        assert setting(unit, "PrivateNetwork") == ["yes"]
+def test_two_programs_reach_the_metadata_service_and_no_other_address_and_a_third_none() -> None:
+    for unit in ("pluto-config.service", "pluto-evidence.service"):
+        assert setting(unit, "IPAddressDeny") == ["any"]
+        assert setting(unit, "IPAddressAllow") == [fetch_metadata.ADDRESS[0]]
+        assert setting(unit, "RestrictAddressFamilies") == ["AF_INET"]
+    unit = "pluto-evidence-entry.service"
+    assert (setting(unit, "IPAddressDeny"), setting(unit, "IPAddressAllow")) == (["any"], [])
+    assert setting(unit, "PrivateNetwork") == ["yes"]
+    assert denied(fetch_metadata.ADDRESS[0], "release")
 
 
 def resolv_conf() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pluto_measure.policy import strict
+from simulators import azure_evidence, confidential_space
 from simulators.intel import healthy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,4 +70,17 @@ def test_verify_loads_no_network_library_of_its_own(source: Callable[[Path], lis
     found = loaded(COMMAND.format(arguments=arguments), *((4, 5) if source is from_state else (5,)))
     assert "pluto_measure.appraise.tdx" in found
     # `cryptography` reads mail addresses in certificates by `email.utils`, which needs `socket` for host names.
+    assert found & NETWORK <= loaded("import cryptography.x509", 0) & {"socket", "select"}
+
+
+@pytest.mark.parametrize("kind", ["azure", "token"])
+def test_nor_does_evidence_of_clouds(kind: str, tmp_path: Path) -> None:
+    made = {"azure": azure_evidence.AzureMachine().envelope(), "token": confidential_space.Space().envelope()}
+    (tmp_path / "evidence").write_text(made[kind].to_text())
+    (tmp_path / "keys.json").write_text(confidential_space.keys().to_text())
+    (tmp_path / "collateral.json").write_text(json.dumps(azure_evidence.AzureMachine().world.collateral))
+    arguments = ["verify", str(tmp_path / "evidence"), "--json", "--at", "2026-11-20T12:00:00Z"]
+    arguments += {"azure": from_file(tmp_path), "token": ["--google-keys", str(tmp_path / "keys.json")]}[kind]
+    found = loaded(COMMAND.format(arguments=arguments), 4)  # by the strict policy: no pretended root counts
+    assert f"pluto_measure.verify.{'azure' if kind == 'azure' else 'confidential_space'}" in found
     assert found & NETWORK <= loaded("import cryptography.x509", 0) & {"socket", "select"}

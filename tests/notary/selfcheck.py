@@ -366,7 +366,7 @@ def check_no_command_no_builder_and_no_client_is_loaded(_: Path) -> None:
 def _fetch(directory: Path, disk: bytes) -> tuple[int, list[str]]:
     lines: list[str] = []
     writer = EventWriter(lambda line: lines.append(line.decode().strip()), clock=time.monotonic)
-    return fetch_config.fetch(writer, read=lambda: disk, directory=directory), lines
+    return fetch_config.fetch(writer, read=lambda: config.decode_config_disk(disk), directory=directory), lines
 
 
 def main(directory: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -112,6 +113,68 @@ def test_any_bytes_are_accepted_or_refused_with_a_known_reason(payload: bytes) -
     except ConfigError as error:
         reason = error.reason
     assert reason in ("", *CONFIG_REASONS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LABELS)
+def test_a_text_carries_what_was_encoded(label: str) -> None:
+    payload = config.encode_payload(deployment=label)
+    text = config.encode_config_text(payload)
+    assert base64.b64decode(text, validate=True) == len(payload).to_bytes(4, "big") + payload
+    assert config.decode_config_text(text.encode()) == payload
+
+
+def test_an_empty_configuration_is_a_text_too_and_no_text_is_none() -> None:
+    assert config.encode_config_text(b"") == "AAAAAA=="
+    assert config.decode_config_text(b"AAAAAA==") == b""
+    with pytest.raises(ConfigError) as caught:
+        config.decode_config_text(b"")
+    assert caught.value.reason == "size"
+    assert len(base64.b64encode(bytes(4 + config.LARGEST_PAYLOAD))) == config.LARGEST_TEXT
+
+
+def text_of(blob: bytes) -> bytes:
+    return base64.b64encode(blob)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("length", b"A" * (config.LARGEST_TEXT + 1)),
+        ("size", text_of(b"\0\0\0")),
+        ("size", text_of(len(GOOD).to_bytes(4, "big") + GOOD[:-1])),
+        ("size", text_of(len(GOOD).to_bytes(4, "big") + GOOD + b"\0")),
+        ("size", text_of(bytes(5))),
+        ("size", text_of(b"\xff" * 4)),
+        ("size", text_of(GOOD)),
+        ("size", text_of(config.encode_config_disk(GOOD)[:16384])),
+        ("encoding", b"AAAAAA"),
+        ("encoding", b"AAAAAA="),
+        ("encoding", b"AAAAAA==="),
+        ("encoding", b"AAAAAB=="),  # bits that nothing decodes
+        ("encoding", b"AAAAAA==\n"),
+        ("encoding", b"AAAA AA=="),
+        ("encoding", b"AAAAAA==AAAAAA=="),
+        ("encoding", b"\xef\xbb\xbfAAAAAA=="),
+        ("encoding", text_of(b"\0\0\0\3\xff\xff\xff").replace(b"/", b"_")),
+        ("encoding", b"!"),
+        ("encoding", b"\xff\xff\xff\xff"),
+    ],
+)
+def test_a_text_of_another_form_is_refused_with_its_reason(reason: str, text: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.decode_config_text(text)
+    assert caught.value.reason == reason
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60) | st.binary(max_size=40).map(text_of))
+def test_a_text_is_the_one_spelling_of_its_payload_or_refused(text: bytes) -> None:
+    try:
+        payload = config.decode_config_text(text)
+    except ConfigError:
+        return
+    assert text_of(len(payload).to_bytes(4, "big") + payload) == text
 
 
 def test_a_label_that_the_notary_would_refuse_cannot_be_encoded() -> None:

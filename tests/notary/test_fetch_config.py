@@ -37,6 +37,9 @@ class Machine:
     def read(self) -> bytes:
         return fetch_config.read_disk(self.blocks, self.devices, clock=lambda: self.now, sleep=self.sleep)
 
+    def payload(self) -> bytes:
+        return config.decode_config_disk(self.read())
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -102,7 +105,7 @@ def test_a_refused_configuration_is_said_on_the_serial_line_and_leaves_nothing(
     lines: list[bytes] = []
     (tmp_path / "run").mkdir()
     code = fetch_config.fetch(
-        EventWriter(lines.append, clock=lambda: 0.0), read=machine.read, directory=tmp_path / "run"
+        EventWriter(lines.append, clock=lambda: 0.0), read=machine.payload, directory=tmp_path / "run"
     )
     assert code == 3
     assert lines == [b"pluto: config-refused reason=length\n"]
@@ -115,7 +118,7 @@ def test_an_accepted_configuration_is_readable_by_all_and_writable_by_none(machi
     lines: list[bytes] = []
     (tmp_path / "run").mkdir()
     writer = EventWriter(lines.append, clock=lambda: 0.0)
-    assert fetch_config.fetch(writer, read=machine.read, directory=tmp_path / "run") == 0
+    assert fetch_config.fetch(writer, read=machine.payload, directory=tmp_path / "run") == 0
     payload = (tmp_path / "run/config.json").read_bytes()
     digest = hashlib.sha256(payload).hexdigest()
     assert (tmp_path / "run/config.digest").read_text() == f"{digest}\n"

@@ -60,6 +60,9 @@ ROOMS = (
 )
 CLOSURES = {
     "pluto_notary.fetch_config": COMMON | {"pluto_notary.config", "pluto_notary.fetch_config"},
+    # What machines of Google and Azure load of it, beside a parser of HTTP.
+    "pluto_notary.fetch_metadata": room("pluto_measure", "errors formats formats.reader record")
+    | room("pluto_notary", "config errors evidence evidence.plain_http fetch_metadata"),
     "pluto_notary.evidence.__main__": COMMON
     | EVIDENCE
     | HELPER
@@ -128,6 +131,7 @@ _SERVER = {
 }
 FOREIGN: dict[str, dict[str, int]] = {
     "pluto_notary.fetch_config": {},
+    "pluto_notary.fetch_metadata": {"h11": 12},
     "pluto_notary.evidence.__main__": {},
     "pluto_notary.evidence.prepare": {},
     "pluto_notary.server.__main__": _SERVER,
@@ -137,6 +141,7 @@ FOREIGN: dict[str, dict[str, int]] = {
 # What would cost a small program much of its start, and it does without (docs/decisions/0003-byte-code.md).
 SLOW: dict[str, set[str]] = {
     "pluto_notary.fetch_config": {"dataclasses", "enum", "json", "pathlib", "re", "socket", "typing"},
+    "pluto_notary.fetch_metadata": {"asyncio", "datetime", "json", "pathlib", "ssl"},
     "pluto_notary.evidence.__main__": {"asyncio", "dataclasses", "datetime", "pathlib", "typing"},
     "pluto_notary.evidence.prepare": {"asyncio", "dataclasses", "datetime", "socket", "typing"},
     "pluto_notary.server.__main__": set(),

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pluto_notary import fetch_metadata
 from pluto_notary.errors import ConfigError
+from pluto_notary.server.__main__ import _CONFIG_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "image/notary/rootfs/usr/lib/systemd/system"
@@ -76,6 +78,25 @@ def test_one_port_is_listened_on_and_one_group_may_ask_for_evidence() -> None:
     assert values("pluto-evidence.socket", "ListenStream") == ["/run/pluto/evidence.sock"]
     assert values("pluto-evidence.socket", "SocketGroup") == ["pluto-notary"]
     assert values("pluto-evidence.socket", "SocketMode") == ["0660"]
+
+
+def test_only_those_who_ask_a_metadata_service_may_reach_it_and_by_tcp_alone() -> None:
+    address, _ = fetch_metadata.ADDRESS
+    for unit in ("pluto-config.service", "pluto-evidence.service"):
+        assert values(unit, "IPAddressDeny") == ["any"]
+        assert values(unit, "IPAddressAllow") == [address]
+        assert values(unit, "RestrictAddressFamilies") == ["AF_INET"]
+    assert address not in " ".join(values("pluto-notary.service", "IPAddressAllow"))
+    assert "169.254.0.0/16" in " ".join(values("pluto-notary.service", "IPAddressDeny")).split()
+
+
+def test_the_configuration_waits_for_no_network_and_ends_before_those_who_wait_for_it() -> None:
+    ordered = " ".join(values("pluto-config.service", "After") + values("pluto-config.service", "Requires"))
+    assert "network" not in ordered, "a machine that has a disk would wait for an address"
+    assert values("pluto-config.service", "DefaultDependencies") == ["no"]
+    longest = fetch_metadata.WAIT_SECONDS + 10  # the last exchange, and the program's start
+    assert longest < float(values("pluto-config.service", "TimeoutStartSec")[0])
+    assert longest < _CONFIG_SECONDS < float(values("pluto-notary.service", "TimeoutStartSec")[0])
 
 
 def test_the_notary_pulls_in_its_configuration_and_is_not_restarted_without_one() -> None:

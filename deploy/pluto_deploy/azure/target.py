@@ -20,7 +20,7 @@ from typing import Final
 from pluto_deploy.azure import bodies, claim, preflight
 from pluto_deploy.azure.answers import SERVICE, find, tags
 from pluto_deploy.azure.arm import ADDRESS, DEFINITION, DISK, GALLERY, NIC, RULES, VERSION, VM, VNET, Arm, Place
-from pluto_deploy.azure.costs import Cost, costs
+from pluto_deploy.azure.costs import costs
 from pluto_deploy.azure.disks import Disks, Upload, Vhd
 from pluto_deploy.azure.galleries import Galleries
 from pluto_deploy.azure.kept import Kept
@@ -31,6 +31,7 @@ from pluto_deploy.azure.seen import Seen, Vm
 from pluto_deploy.azure.seen import vm as parsed
 from pluto_deploy.azure.serial import Serial
 from pluto_deploy.azure.wanted import GUEST_PORT, Azure
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.engine.scene import Generation, Scene
 from pluto_deploy.engine.target import Address, Belongings
 from pluto_measure.errors import SourceError, UsageError

@@ -81,6 +81,14 @@ class Azure:
     address: str | None
     subnet: str | None
 
+    kind = KIND
+
+    @property
+    def makes(self) -> dict[str, object]:
+        """What of it decides what a machine is: another value is another machine."""
+        made: dict[str, object] = {"vmSize": self.size, "guestState": self.guest_state, "zone": self.zone or ""}
+        return {**made, "subnet": self.subnet or ""}
+
     @classmethod
     def parse(cls, fields: Fields, folder: Path) -> Self:
         """The fields of [platform] but for `kind`; relative paths are below `folder`. FormatError names the field."""

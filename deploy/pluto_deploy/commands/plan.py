@@ -7,14 +7,17 @@ from typing import Any, Final
 
 from pluto_deploy import session
 from pluto_deploy.commands import words
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.plan import Plan
 from pluto_deploy.engine.scene import Scene
+from pluto_deploy.engine.target import Billed
 from pluto_deploy.engine.wish import TDX
 from pluto_deploy.local.target import LocalTarget
 from pluto_deploy.session import Session
 from pluto_image import inputs
 from pluto_measure.command import Result
+from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import on_stderr
 
 DESCRIPTION = """Judge the release by trust file and policy, look at the target, and print each step that 'apply' would
@@ -49,8 +52,33 @@ def run(arguments: argparse.Namespace) -> Result:
         assert opened.wish is not None
         notes = warned(opened)
         text = words.place(opened.deployment) + "\n" + words.release(opened.wish) + words.scene(scene)
-        text += words.plan(planned) + "".join(f"note        {note}\n" for note in notes)
-        return Result({**document(opened, planned, scene), "notes": notes}, text)
+        text += words.plan(planned)
+        facts = {**document(opened, planned, scene), "notes": notes}
+        if (costs := costs_of(opened)) is not None:
+            notes += leading(opened)
+            text += words.billed(costs) + words.bill_of(planned)
+            facts["costs"] = [cost.to_json() for cost in costs]
+        return Result(facts, text + "".join(f"note        {note}\n" for note in notes))
+
+
+def costs_of(opened: Session) -> list[Cost] | None:
+    """What of it is billed now; None where nobody sends bills."""
+    if not isinstance(opened.target, Billed):
+        return None
+    opened.progress.doing("listing what is billed")
+    return opened.target.costs()
+
+
+def leading(opened: Session) -> list[str]:
+    """Where the domain has to lead, as the operator sees to it."""
+    domain = opened.deployment.network.domain
+    if domain is None:
+        return []
+    try:
+        where = opened.target.public().host
+    except (UsageError, SourceError):
+        return [f"{domain} has to lead to the address of the deployment, which 'apply' makes and 'status' tells"]
+    return [f"{domain} has to lead to {where}"]
 
 
 def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
@@ -66,7 +94,7 @@ def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
 
 def warned(opened: Session) -> list[str]:
     """What will keep the plan from its end, as far as that can be seen here: a trust domain without collateral."""
-    if opened.wish is None or opened.wish.generation.tee != TDX or opened.collateral is not None:
+    if opened.wish is None or opened.wish.generation.tee != TDX or opened.given.collateral is not None:
         return []
     from pluto_measure.collateral.store import Store  # only trust domains need it
     from pluto_measure.commands.quote_inputs import fetching

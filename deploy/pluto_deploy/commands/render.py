@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from pluto_deploy import session
-from pluto_deploy.deployment import BareMetal
+from pluto_deploy.azure.wanted import Azure
+from pluto_deploy.deployment import BareMetal, Local
 from pluto_deploy.engine.wish import Wish, rules, wish
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
+from pluto_measure.formats.strict_json import pretty
 from pluto_measure.progress import on_stderr
 from pluto_measure.wording import counted
 from pluto_notary.config import encode_config_disk
 
 DESCRIPTION: Final = """Print the files that 'apply' would put on the target, and the reference values that its machine
-has to meet: to be read, compared or kept. Nothing is connected to. Numbers that a host leases are as on an empty
-host."""
+has to meet: to be read, compared or kept; for a cloud the bodies of the requests that make a first machine. Nothing is
+connected to. Numbers that a host leases are as on an empty host; what a cloud chooses is in angle brackets."""
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -56,15 +58,30 @@ def run(arguments: argparse.Namespace) -> Result:
 def contents(asked: Wish) -> dict[str, bytes]:
     """Every file by its path on the target; what is beside them lies below `reference/`."""
     rendered: dict[str, bytes] = {}
-    if isinstance(asked.deployment.platform, BareMetal):
+    platform = asked.deployment.platform
+    if isinstance(platform, BareMetal):
         from pluto_deploy.metal import slots  # only hosts have units
 
         rendered |= slots.files_of_an_empty_host(asked)
+    elif isinstance(platform, Azure):
+        from pluto_deploy.azure import rendering as azure
+
+        rendered |= _bodies(azure.bodies_of(platform, asked), asked)
+    elif not isinstance(platform, Local):
+        from pluto_deploy.google import rendering as google
+
+        rendered |= _bodies(google.bodies_of(platform, asked), asked)
     else:
         rendered |= {"config.disk": encode_config_disk(asked.deployment.payload)}
         rendered |= {"generation.json": asked.generation.to_text()}
     rendered["reference/measurements.json"] = asked.expected.references.to_text().encode()
     return rendered
+
+
+def _bodies(bodies: Mapping[str, object], asked: Wish) -> dict[str, bytes]:
+    """What is sent, as JSON that people can read."""
+    sent = {f"{name}.json": pretty(body).encode() for name, body in bodies.items()}
+    return {**sent, "generation.json": asked.generation.to_text()}
 
 
 def _shown(data: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pluto_deploy import session
 from pluto_deploy.commands import words
+from pluto_deploy.commands.plan import costs_of
 from pluto_deploy.local import console
 from pluto_measure.command import Result
 from pluto_measure.progress import on_stderr
@@ -27,12 +28,20 @@ def run(arguments: argparse.Namespace) -> Result:
     """Look; the document has the target and the journal's last entry."""
     with on_stderr() as progress, session.opened(arguments, progress, wanted=False, judged=False) as opened:
         scene = opened.target.look()
+        costs = costs_of(opened)
+        public = opened.target.public().host if costs is not None and scene.serving is not None else None
         spoke = b"" if scene.serving is None else opened.target.serial(scene.serving)
     last = [one for one in console.read(spoke) if isinstance(one, Event)][-1:]
     journal = opened.journal.last()
     facts: dict[str, object] = {"deployment": opened.deployment.name, "kind": opened.deployment.kind}
     facts |= {"target": scene.to_json(), "journal": journal, "lastEvent": last[0].to_json() if last else None}
     text = words.place(opened.deployment) + "\n" + words.scene(scene)
+    if public is not None:
+        text += f"address     {public}\n"
+        facts["address"] = public
+    if costs is not None:
+        text += words.billed(costs)
+        facts["costs"] = [cost.to_json() for cost in costs]
     if last:
         text += f"last said   {words.said(last[0])}\n"
     if journal is not None and journal.get("state") == "at work":

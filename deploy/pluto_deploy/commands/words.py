@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pluto_deploy.azure.wanted import Azure
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.deployment import BareMetal, Deployment
-from pluto_deploy.engine.plan import Plan
+from pluto_deploy.engine.plan import Plan, Step
 from pluto_deploy.engine.scene import Machine, Scene
 from pluto_deploy.engine.standing import Standing
 from pluto_deploy.engine.wish import Wish
+from pluto_deploy.google.wanted import GoogleSpace, GoogleTdx
 from pluto_deploy.local.console import Malformed, Said
 from pluto_measure.wording import counted
 from pluto_notary.events import Event
@@ -20,9 +23,18 @@ if TYPE_CHECKING:
 
 def place(deployment: Deployment) -> str:
     """Where it is, in a few words."""
-    if isinstance(deployment.platform, BareMetal):
-        return f"{deployment.name} on {deployment.platform.login} (bare metal)"
-    return f"{deployment.name} on this computer"
+    match deployment.platform:
+        case BareMetal(login=login):
+            where = f"{login} (bare metal)"
+        case GoogleSpace(place=place):
+            where = f"Google Cloud, project {place.project}, {place.zone} (Confidential Space)"
+        case GoogleTdx(place=place):
+            where = f"Google Cloud, project {place.project}, {place.zone} (TDX)"
+        case Azure(group=group, location=location):
+            where = f"Azure, resource group {group}, {location} (TDX)"
+        case _:
+            where = "this computer"
+    return f"{deployment.name} on {where}"
 
 
 def release(asked: Wish) -> str:
@@ -58,6 +70,27 @@ def plan(planned: Plan) -> str:
         why = f"   ({step.why})" if step.why else ""
         lines.append(f"{number:4}. {step}{why}")
     return "\n".join(lines) + "\n"
+
+
+def billed(found: Iterable[Cost]) -> str:
+    """What is there now and is paid for."""
+    return "".join(f"billed      {cost}\n" for cost in found)
+
+
+def bill_of(planned: Plan) -> str:
+    """What a plan changes of that, a line for each step that does."""
+    lines = [f"{word:<11} {text.format(slot=step.slot)}" for step in planned.steps for word, text in _bill(step)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _bill(step: Step) -> tuple[tuple[str, str], ...]:
+    return {
+        "put-release": (("is billed", "the release, as long as a machine is made of it"),),
+        "create": (("is billed", "machine {slot}, its disk and an address, from then on"),),
+        "start": (("is billed", "machine {slot}, while it runs"),),
+        "stop": (("stays", "the disk of machine {slot}, which is stopped: it is kept for a rollback, and is billed"),),
+        "remove": (("destroyed", "machine {slot} and its disk"),),
+    }.get(step.action, ())
 
 
 def appraisal(appraised: Appraisal) -> str:

@@ -23,14 +23,17 @@ from pluto_measure.appraise import (
     quote_of,
     verify_evidence,
 )
-from pluto_measure.commands.quote_inputs import QuoteFiles, remember, tdx_inputs
+from pluto_measure.commands.quote_inputs import QuoteFiles, remember, remember_endorsements, tdx_inputs
 from pluto_measure.errors import RefusedError, SourceError, VerificationError
+from pluto_measure.evidence import Envelope, TokenEvidence
 from pluto_measure.findings import Finding
+from pluto_measure.formats.quote import Quote
 from pluto_measure.wording import counted
 
 REQUEST_SECONDS: Final = 60.0  # one request: a TPM signs slowly under emulation
 _NONCE: Final = 32  # bytes
 _PAUSE: Final = 0.1
+_ENDORSED: Final = "gcp-tdx"  # the platform whose firmware Google endorses
 # Findings about what runs in the machine. All others are about the evidence, or about what the policy wants beside it.
 _MEASURED: Final = ("log.", "register.", "claims.build_id", "release.attributes", "release.xfam")
 
@@ -56,15 +59,17 @@ class Gate:
     """Appraises machines. `patience`: seconds that a machine may take until it answers at all.
 
     `state`: where collateral is kept and what was seen is remembered; `collateral`: a file that is used instead.
-    `space`: what a token of Confidential Space is judged by, such as the virtual machine that it must be. `ak_issuers`:
-    files with certificates above the key of an Azure machine's TPM.
+    `space`: what a token of Confidential Space from an address is judged by, such as the machine that it must be; None:
+    nothing beside the policy. `ak_issuers`: files with certificates above the key of an Azure machine's TPM.
+    `endorsements`: files with Google's launch endorsements, beside what `state` keeps.
     """
 
     expected: Expected
     state: Path | None = None
     collateral: Path | None = None
-    space: SpaceInputs = NO_SPACE
+    space: Callable[[Address], SpaceInputs] | None = None
     ak_issuers: tuple[Path, ...] = ()
+    endorsements: tuple[Path, ...] = ()
     patience: float = 20.0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     nonce: Callable[[int], bytes] = secrets.token_bytes
@@ -85,13 +90,19 @@ class Gate:
         """The appraisal of what answers there, whatever it says, and notes for people. FormatError, SourceError."""
         nonce = self.nonce(_NONCE)
         seen = self._fetched(address, nonce)
-        tdx, notes = self._inputs(seen)
+        parsed = parse_evidence(seen.evidence)
+        tdx, notes = self._inputs(parsed)
+        is_token = isinstance(parsed, Envelope) and isinstance(parsed.evidence, TokenEvidence)
+        space = self.space(address) if self.space is not None and is_token else NO_SPACE
         expected = self.expected
         appraisal = verify_evidence(
-            seen.evidence, [expected.references], expected.policy, self.now(), nonce, seen.key_digest, tdx, self.space
+            seen.evidence, [expected.references], expected.policy, self.now(), nonce, seen.key_digest, tdx, space
         )
         if self.state is not None and tdx.collateral is not None and appraisal.authentic:
             remember(self.state, tdx.collateral)
+        quote = quote_of(parsed)
+        if self.state is not None and quote is not None and appraisal.accepted and appraisal.platform == _ENDORSED:
+            remember_endorsements(self.state, tdx, expected.policy, quote, self.now())
         return appraisal, notes
 
     def _fetched(self, address: Address, nonce: bytes) -> Seen:
@@ -105,11 +116,13 @@ class Gate:
                     raise
                 time.sleep(_PAUSE)
 
-    def _inputs(self, seen: Seen) -> tuple[TdxInputs, list[str]]:
-        quote = quote_of(parse_evidence(seen.evidence))
+    def _inputs(self, parsed: Envelope | Quote) -> tuple[TdxInputs, list[str]]:
+        quote = quote_of(parsed)
         if quote is None:
             return NOTHING, []
-        given = QuoteFiles(Path("evidence"), self.collateral, self.state, ak_issuers=self.ak_issuers)
+        given = QuoteFiles(
+            Path("evidence"), self.collateral, self.state, endorsements=self.endorsements, ak_issuers=self.ak_issuers
+        )
         return tdx_inputs(given, quote, self.expected.policy, None)
 
 
@@ -124,6 +137,10 @@ def summary(findings: tuple[Finding, ...]) -> str:
 
 
 def _hint(appraisal: Appraisal, notes: list[str]) -> str | None:
-    """How to get collateral: the note about it names the platform."""
-    missing = any(finding.id == "collateral.given" for finding in appraisal.failures)
-    return notes[0] if missing and notes else None
+    """How to get collateral: the note about it names the platform; or Google's word about its firmware."""
+    missing = {finding.id: finding for finding in appraisal.failures}
+    if "collateral.given" in missing and notes:
+        return notes[0]
+    if (endorsed := missing.get("endorsement.given")) is not None:
+        return f"run 'pluto-measure endorsement fetch {endorsed.actual} --state DIR'"
+    return None

@@ -168,7 +168,7 @@ def _why(wanted: Generation, scene: Scene, *, relaunch: bool) -> str:
     if server is None or server.generation is None:
         return "nothing serves yet"
     old, new = server.generation.to_json(), wanted.to_json()
-    changed = [name for name, value in new.items() if old[name] != value]
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return "relaunch" if relaunch and not changed else f"changed: {', '.join(changed)}"
 
 

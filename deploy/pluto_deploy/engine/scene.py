@@ -18,9 +18,10 @@ SLOTS: Final = ("a", "b")
 State = Literal["incomplete", "stopped", "running", "broken"]
 VERSION: Final = 1
 _TOOLS: Final = re.compile(r"([0-9a-f]{64})?")
+_MADE: Final = re.compile(r"[0-9a-f]{64}")
 _PROFILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_TEE: Final = re.compile(r"tdx|insecure_none")
-_NETWORK: Final = re.compile(r"local|routed|(bridge|macvtap):[A-Za-z0-9._-]{1,15}")
+_TEE: Final = re.compile(r"tdx|confidential-space|insecure_none")
+_NETWORK: Final = re.compile(r"local|routed|address|(bridge|macvtap):[A-Za-z0-9._-]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class Generation:
     config   SHA-256 of the run-time configuration
     tools    digest of the tools tree whose QEMU runs it; empty where the target has its own
     profile  the machine's id in the reference values
-    tee      "tdx", "insecure_none" (emulated, software TPM)
+    tee      "tdx", "confidential-space" (TDX, by Google's word), "insecure_none" (emulated, software TPM)
+    network  how clients are led to it; "address": a public address of a cloud's moves
+    platform SHA-256 of what else of [platform] decides what a cloud makes; empty elsewhere, and left out then
     """
 
     release: str
@@ -42,6 +45,7 @@ class Generation:
     memory: int
     tee: str
     network: str
+    platform: str = ""
 
     @property
     def id(self) -> str:
@@ -54,7 +58,7 @@ class Generation:
         return self.id[:12]
 
     def to_json(self) -> dict[str, object]:
-        return {
+        document: dict[str, object] = {
             "version": VERSION,
             "release": self.release,
             "config": self.config,
@@ -65,6 +69,7 @@ class Generation:
             "tee": self.tee,
             "network": self.network,
         }
+        return {**document, "platform": self.platform} if self.platform else document
 
     def to_text(self) -> bytes:
         """As it lies in a slot."""
@@ -85,6 +90,7 @@ class Generation:
             memory=_positive(fields, "memory"),
             tee=_matching(fields, "tee", _TEE),
             network=_matching(fields, "network", _NETWORK),
+            platform=_made(fields),
         )
         fields.end()
         return generation
@@ -95,6 +101,13 @@ def _matching(fields: Fields, name: str, form: re.Pattern[str]) -> str:
     if not form.fullmatch(value):
         raise FormatError("generation", f"{name} cannot be {value[:80]!r}")
     return value
+
+
+def _made(fields: Fields) -> str:
+    value: str | None = fields.get("platform", None, str)
+    if value is not None and not _MADE.fullmatch(value):
+        raise FormatError("generation", f"platform cannot be {value[:80]!r}")
+    return value or ""
 
 
 def _positive(fields: Fields, name: str) -> int:

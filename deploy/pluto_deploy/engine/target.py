@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.engine.scene import Generation, Scene
 
 
@@ -87,3 +88,29 @@ class Target(Protocol):
 
         They come from a host that nobody trusts; signatures and evidence decide what they are worth.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which machine of all of a cloud's: what evidence has to say of itself."""
+
+    project: str
+    zone: str
+    instance_id: str
+    name: str
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """A target in a cloud."""
+
+    def costs(self) -> list[Cost]:
+        """What is there of the deployment and is paid for, by listing. Changes nothing."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A target that knows which machine it made."""
+
+    def who(self, address: Address) -> Identity:
+        """The machine that has this address now. SourceError where none has."""

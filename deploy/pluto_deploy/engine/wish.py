@@ -7,24 +7,23 @@ what nobody vouches for is refused before anything is copied.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pluto_deploy.deployment import BareMetal, Deployment, Local
+from pluto_deploy.deployment import BareMetal, Deployment
+from pluto_deploy.engine.kinds import CLOUDS, FIRMWARE, TDX, images_of, made_by, network_of, space_of, tee_of
 from pluto_deploy.engine.policy import local_policy, mr_config_id, narrowed
+from pluto_deploy.engine.profiles import of_cloud, of_host, refuse_other_vmm
 from pluto_deploy.engine.scene import Generation
-from pluto_deploy.local.machine import Machine as LocalMachine
 from pluto_image.artifact import Dist
 from pluto_image.lockfile import Lock
-from pluto_measure import platform_file
 from pluto_measure.commands import files
 from pluto_measure.commands.release import TRUST_LIMIT, opener
 from pluto_measure.digests import Digests
-from pluto_measure.errors import FormatError, RefusedError, UsageError, VerificationError
+from pluto_measure.errors import RefusedError, UsageError, VerificationError
 from pluto_measure.findings import Finding, failures
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, measure
@@ -35,17 +34,14 @@ from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
 from pluto_measure.publish.memory import Memory
 from pluto_measure.trust import Trust
 
+__all__ = ["TDX", "Expected", "Rules", "Wish", "appraisable", "rules", "tee_of", "wish"]
+
 STATEMENT: Final = "release.json"
 SMALL: Final = (STATEMENT, "launch.json", "measurements.json")  # what lies beside an image, to appraise it again
 SIGNATURES: Final = "signatures/"
-IMAGE: Final = ("pluto.efi", "firmware.fd")
-TDX: Final = "tdx"
 _OLDER: Final = "where you mean to go back, run the command again with --accept-older"
-_QEMU_PACKAGE: Final = "qemu-system-x86"
 _POLICY_LIMIT: Final = 1 << 20
-_USED: Final = ("pluto.efi", "firmware.fd", "lock.json", "launch.json", "measurements.json")
-# QEMU's q35 with as much memory or more has 2 GiB below 4 GiB: ACPI, and so RTMR[0], is the same from there on.
-_SPLIT: Final = 2816 << 20
+_USED: Final = (FIRMWARE, "lock.json", "launch.json", "measurements.json")
 
 
 class NotVerifiedError(RefusedError):
@@ -132,9 +128,11 @@ def wish(deployment: Deployment, given: Rules) -> Wish:
     if not deployment.release.is_dir():
         raise UsageError(f"release: there is no folder {deployment.release}")
     dist = Dist.open(deployment.release)
-    received = releases.read(deployment.release, hashed=_USED.__contains__)
+    images = images_of(deployment)
+    used = (*_USED, *(name for name in images if name not in _USED))
+    received = releases.read(deployment.release, hashed=used.__contains__)
     if given.trust is None:  # nobody signed: the build's own list of digests is all there is
-        dist.check(_USED)
+        dist.check(used)
     small = {name: (dist.root / name).read_bytes() for name in SMALL}
     for name, data in small.items():  # what is used is what was judged, whoever writes to the folder meanwhile
         judged = received.statement == data if name == STATEMENT else received.digests[name] == Digests.of(data)
@@ -145,27 +143,25 @@ def wish(deployment: Deployment, given: Rules) -> Wish:
     if received.digests["lock.json"] != Digests.of(data):
         raise ReleaseNotAuthenticError("lock.json changed while it was read", [])
     lock = Lock.parse(data)
-    image = {name: received.digests[name].sha256 for name in IMAGE}
+    if lacking := [name for name in images if name not in received.digests]:
+        raise UsageError(f"the release has no {lacking[0]}, which a deployment of kind {deployment.kind} starts from")
+    image = {name: received.digests[name].sha256 for name in images}
     digest = hashlib.sha256(deployment.payload).digest()
     generation = Generation(
         release=hashlib.sha256(received.statement).hexdigest(),
         config=digest.hex(),
-        tools=lock.tools_digest,
+        tools="" if isinstance(deployment.platform, CLOUDS) else lock.tools_digest,
         profile="",
         cpus=deployment.cpus,
         memory=deployment.memory,
         tee=tee_of(deployment),
-        network=deployment.platform.network if isinstance(deployment.platform, BareMetal) else "local",
+        network=network_of(deployment),
+        platform=made_by(deployment),
     )
-    firmware = received.digests["firmware.fd"]
+    firmware = received.digests[FIRMWARE]
     expected = appraisable(deployment, generation, received, small, given, firmware=firmware)
-    _refuse_other_vmm(lock, expected.platform)
+    refuse_other_vmm(lock, expected.platform)
     return Wish(deployment, dist, dist.launch, expected, lock, small, image)
-
-
-def tee_of(deployment: Deployment) -> str:
-    """What protects its machine, as a generation names it."""
-    return deployment.platform.tee if isinstance(deployment.platform, BareMetal) else "insecure_none"
 
 
 def appraisable(
@@ -187,9 +183,12 @@ def appraisable(
         raise NotVerifiedError("the release is a debug build, which the policy does not allow", [])
     values = Measurements.parse(small["measurements.json"])
     config = bytes.fromhex(generation.config)
-    name, platform = _platform(deployment, generation, values, firmware)
-    platform = replace(platform, mr_config_id=mr_config_id(config)) if generation.tee == TDX else platform
-    references = measure(launch, replace(platform, mr_config_id=None), name)
+    if isinstance(deployment.platform, CLOUDS):
+        name, platform, references = of_cloud(deployment, generation, values, launch)
+    else:
+        name, platform = of_host(deployment, generation, values, firmware)
+        platform = replace(platform, mr_config_id=mr_config_id(config)) if generation.tee == TDX else platform
+        references = measure(launch, replace(platform, mr_config_id=None), name)
     if judgement is not None:
         references = replace(references, vouched=judgement.vouched())
     if given.policy is None:
@@ -201,6 +200,7 @@ def appraisable(
             platform=platform.kind,
             config_digest=config,
             machine=machine if generation.tee == TDX else None,
+            space=space_of(deployment, generation, launch),
         )
     return Expected(replace(generation, profile=name), platform, references, policy, judgement)
 
@@ -232,49 +232,3 @@ def _judged(received: Files, given: Rules) -> Judgement | None:
     message = f"the release is not accepted: {'; '.join(f'{one.id}: {one.text}' for one in failed[:3])}"
     kind = ReleaseNotAuthenticError if judgement.exit_code == VerificationError.exit_code else NotVerifiedError
     raise kind(message, failed)
-
-
-def _platform(
-    deployment: Deployment, generation: Generation, values: Measurements, firmware: Digests
-) -> tuple[str, Platform]:
-    """The machine and its name: of a trust domain as the release's reference values describe it."""
-    if generation.tee != TDX:
-        boot = deployment.platform.boot if isinstance(deployment.platform, Local) else "uki-kernel"
-        boot = generation.profile.removeprefix("local-") or boot
-        shape = LocalMachine(boot, generation.cpus, generation.memory, "tcg")
-        return f"local-{boot}", shape.platform(firmware)
-    wanted = deployment.platform.profile if isinstance(deployment.platform, BareMetal) else None
-    known = {one.id: one for one in values.profile("qemu-tdx")}
-    fitting = [one for one in known.values() if one.inputs.get("cpus") == generation.cpus]
-    if name := generation.profile or wanted:
-        fitting = [one for one in fitting if one.id == name]
-    if len(fitting) != 1:
-        shapes = ", ".join(f"{one.id} ({one.inputs.get('cpus')} vCPUs)" for one in known.values()) or "none"
-        what = f"{name!r} with {generation.cpus} vCPUs" if name else f"{generation.cpus} vCPUs"
-        problem = f"the release has {'more than one profile' if fitting else 'no profile'} for {what}"
-        raise UsageError(f"{problem}; its profiles for TDX hosts: {shapes}")
-    inputs = {key: value for key, value in fitting[0].inputs.items() if key not in ("stub", "commandLine")}
-    platform = platform_file.from_json(inputs, _no_files)
-    if platform.memory >= _SPLIT > generation.memory or (
-        platform.memory < _SPLIT and platform.memory != generation.memory
-    ):
-        least = f"at least {_SPLIT >> 20} MiB" if platform.memory >= _SPLIT else f"{platform.memory >> 20} MiB"
-        raise UsageError(f"the profile {fitting[0].id} holds for {least} of memory, not {generation.memory >> 20} MiB")
-    if platform.firmware is None or platform.firmware.digests != firmware:
-        raise FormatError("measurements.json", f"{fitting[0].id} is about another firmware than the release has")
-    return fitting[0].id, replace(platform, memory=generation.memory)
-
-
-def _refuse_other_vmm(lock: Lock, platform: Platform) -> None:
-    """What QEMU makes of a command line depends on its version, which no word of it carries. FormatError."""
-    versions = [package.version for package in lock.tools if package.name == _QEMU_PACKAGE]
-    if platform.kind != "qemu-tdx" or not versions:
-        return
-    found = versions[0].partition(":")[2] or versions[0]
-    wanted = ".".join(map(str, platform.version))
-    if not re.match(rf"{re.escape(wanted)}(?![0-9])", found):
-        raise FormatError("lock.json", f"has QEMU {found}, and the reference values are for {wanted}")
-
-
-def _no_files(name: str) -> bytes:
-    raise FormatError("measurements.json", f"names the file {name[:80]}, where digests have to stand")

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.google.compute import Compute
 from pluto_deploy.google.names import NOTE, RULES, Names
 from pluto_deploy.google.objects import Kept, Objects
 from pluto_deploy.google.reply import Reply
 
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """One thing, where it is, and for what it is paid, in words."""
-
-    kind: str
-    name: str
-    place: str
-    state: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name} ({self.place}, {self.state}): {self.why}"
-
-    def to_json(self) -> dict[str, object]:
-        return {"kind": self.kind, "name": self.name, "place": self.place, "state": self.state, "why": self.why}
+_DESTROY: Final = "destroy"
+_REMOVED: Final = "its machine is removed, or destroy"
+_UNUSED: Final = "no machine needs it and apply tidies up, or destroy"
 
 
 def costs(compute: Compute, objects: Objects, names: Names, *, lent: str | None) -> list[Cost]:
@@ -36,7 +24,8 @@ def costs(compute: Compute, objects: Objects, names: Names, *, lent: str | None)
     found += [_image(one) for one in compute.listed("images", names.filter)]
     kept = [one for one in objects.listed(names.folder) if one.name != names.lease]
     kept += [one for note in kept if note.name.endswith(f"/{NOTE}") and (one := _archive(objects, note.name))]
-    found += [Cost("object", one.name, objects.bucket, "kept", f"{one.size} bytes by the month") for one in kept]
+    where = f"bucket {objects.bucket}"
+    found += [Cost(f"object {one.name}", where, f"{one.size} bytes by the month", _UNUSED) for one in kept]
     return found
 
 
@@ -54,25 +43,28 @@ def _archive(objects: Objects, note: str) -> Kept | None:
 
 
 def _machine(one: Reply) -> Cost:
-    status = one.text("status")
-    paid = "vCPUs, memory and TDX by the second" if status != "TERMINATED" else "off: its disk alone is paid for"
-    return Cost("machine", one.text("name"), _place(one, "zone"), status, paid)
+    on = one.text("status") != "TERMINATED"
+    paid = "vCPUs, memory and TDX by the second" if on else "off: its disk alone is paid for"
+    return _cost("machine", one, "zone", paid, "it is stopped by apply, or destroy" if on else _REMOVED)
 
 
 def _disk(one: Reply) -> Cost:
-    return Cost(
-        "disk", one.text("name"), _place(one, "zone"), one.text("status"), f"{one.text('sizeGb')} GiB by the month"
-    )
+    return _cost("disk", one, "zone", f"{one.text('sizeGb')} GiB by the month", _REMOVED)
 
 
 def _address(one: Reply) -> Cost:
     used = one.text("status") == "IN_USE"
     why = "an address in use" if used else "an address that nothing uses, which is dearer than one in use"
-    return Cost("address", one.text("name"), _place(one, "region"), one.text("status"), why)
+    return _cost("address", one, "region", why, _DESTROY)
 
 
 def _image(one: Reply) -> Cost:
-    return Cost("image", one.text("name"), "global", one.text("status"), "its bytes by the month")
+    return _cost("image", one, None, "its bytes by the month", _UNUSED)
+
+
+def _cost(kind: str, one: Reply, place: str | None, why: str, until: str) -> Cost:
+    where = "global" if place is None else _place(one, place)
+    return Cost(f"{kind} {one.text('name')}", f"{where}, {one.text('status')}", why, until)
 
 
 def _place(one: Reply, kind: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pluto_deploy.engine.scene import SLOTS, Generation, Machine, State
+from pluto_deploy.engine.target import Identity
 from pluto_deploy.google import names
 from pluto_deploy.google.names import Names, short
 from pluto_deploy.google.reply import Reply
@@ -26,16 +27,6 @@ _STATES: Final[Mapping[str, State]] = {
     **dict.fromkeys((OFF, "STOPPED"), "stopped"),
     "SUSPENDED": "broken",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which machine of all of Google's: what evidence has to say of itself."""
-
-    project: str
-    zone: str
-    instance_id: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

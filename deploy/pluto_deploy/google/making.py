@@ -13,13 +13,13 @@ def body(
     platform: GoogleSpace | GoogleTdx, of: Names, slot: str, wish: Wish, content: Disks | Space
 ) -> dict[str, object]:
     """The machine of a slot. Asks `content` alone, for the image that it starts from. UsageError, SourceError."""
-    boot, items, account = content.boot(wish), dict[str, str](), None
+    boot, account = content.boot(wish), None
     if isinstance(platform, GoogleSpace):
         assert isinstance(content, Space)
         items = metadata.space(content.reference(wish), restart=platform.restart)
         account = platform.account
-    elif wish.deployment.payload:
-        items[names.CONFIG_ITEM] = wish.deployment.payload.decode("ascii")
+    else:
+        items = metadata.domain(wish.deployment.payload)
     items[names.GENERATION_ITEM] = wish.generation.to_text().decode("ascii")
     return bodies.instance(
         of.instance(slot),

@@ -74,6 +74,10 @@ class Names:
         """What all of it is found by."""
         return {DEPLOYMENT: self.deployment}
 
+    def image_labels(self, release: str) -> dict[str, str]:
+        """What an image of a release says of itself."""
+        return {**self.labels, RELEASE: short(release)}
+
     @property
     def filter(self) -> str:
         """The same, as lists are asked."""

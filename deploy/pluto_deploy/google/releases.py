@@ -138,7 +138,7 @@ class Disks:
 
     def _insert(self, name: str, stored: Stored, release: str) -> None:
         source = f"https://storage.googleapis.com/{stored.bucket}/{stored.name}"
-        labels = {**self.names.labels, names.RELEASE: short(release)}
+        labels = self.names.image_labels(release)
         self.progress.doing(f"making the image {name}")
         try:
             self.compute.insert("images", bodies.image(name, source, labels=labels), f"making the image {name}")
@@ -196,7 +196,7 @@ class Space:
 
     def reference(self, wish: Wish) -> str:
         """The container by digest."""
-        return f"{self.repository}@{_digest(wish)}"
+        return reference_of(self.repository, wish)
 
     def boot(self, wish: Wish) -> Boot:
         """The image of Confidential Space that a new machine starts from: one, whatever the family names later."""
@@ -272,6 +272,11 @@ class Shelf:
 def whole(files: Mapping[str, Any]) -> frozenset[str]:
     """The releases whose statement is there."""
     return frozenset(release for release, kept in files.items() if STATEMENT in kept)
+
+
+def reference_of(repository: str, wish: Wish) -> str:
+    """The container of a wish in a repository, by digest."""
+    return f"{repository}@{_digest(wish)}"
 
 
 def _digest(wish: Wish) -> str:

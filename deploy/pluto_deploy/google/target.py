@@ -15,18 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.cloud.door import CloudError
 from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.scene import SLOTS, Generation, Scene
-from pluto_deploy.engine.target import Address, Belongings
+from pluto_deploy.engine.target import Address, Belongings, Identity
 from pluto_deploy.engine.wish import Wish
-from pluto_deploy.google import machines, making, names, preflight, releases
+from pluto_deploy.google import machines, making, metadata, names, preflight, releases
 from pluto_deploy.google.compute import Compute
-from pluto_deploy.google.costs import Cost, costs, free
+from pluto_deploy.google.costs import costs, free
 from pluto_deploy.google.errors import EXISTS, is_capacity, no_room
 from pluto_deploy.google.leading import Leading
 from pluto_deploy.google.lease import Lease
-from pluto_deploy.google.machines import OFF, Identity, Instance
+from pluto_deploy.google.machines import OFF, Instance
 from pluto_deploy.google.names import Names
 from pluto_deploy.google.readiness import wait_ready
 from pluto_deploy.google.releases import Disks, Shelf, Space
@@ -198,7 +199,8 @@ class GoogleTarget:
 
     def belongings(self, generation: Generation, slot: str) -> Belongings:
         files = self.shelf.read(generation.release)
-        return Belongings(files, self._machine(slot).metadata.get(names.CONFIG_ITEM, "").encode())
+        items = self._machine(slot).metadata
+        return Belongings(files, metadata.payload(items) if isinstance(self.platform, GoogleTdx) else b"")
 
     def costs(self) -> list[Cost]:
         """What is there and is paid for, by listing, wherever it is."""

@@ -51,6 +51,11 @@ class Place:
     def region(self) -> str:
         return self.zone.rpartition("-")[0]
 
+    @property
+    def makes(self) -> dict[str, object]:
+        """What of it decides what a machine is: another value is another machine."""
+        return {"machineType": self.machine_type, "network": self.network, "subnetwork": self.subnetwork}
+
     @classmethod
     def parse(cls, fields: Fields) -> Self:
         """FormatError. The caller ends `fields`."""
@@ -89,6 +94,17 @@ class GoogleSpace:
 
     kind = SPACE_KIND
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether it is an image whose operator sees everything."""
+        return self.image is not None and "-debug-" in self.image
+
+    @property
+    def makes(self) -> dict[str, object]:
+        """What of it decides what a machine is: another value is another machine."""
+        own = {"image": self.image or "", "repository": self.repository, "restart": self.restart}
+        return {**self.place.makes, **own, "serviceAccount": self.account}
+
     @classmethod
     def parse(cls, fields: Fields, folder: Path) -> Self:
         """FormatError. The caller ends `fields`."""
@@ -123,6 +139,11 @@ class GoogleTdx:
     place: Place
 
     kind = TDX_KIND
+
+    @property
+    def makes(self) -> dict[str, object]:
+        """What of it decides what a machine is: another value is another machine."""
+        return self.place.makes
 
     @classmethod
     def parse(cls, fields: Fields, folder: Path) -> Self:

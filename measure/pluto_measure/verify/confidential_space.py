@@ -148,7 +148,7 @@ def _check_dates(chain: TokenChain, claims: SpaceClaims, at: datetime) -> Findin
 def _by_keys(token: Jwt, keys: JwksDocument | None) -> tuple[Finding, ...]:
     """OIDC: the key of that name in the set that the verifier brought."""
     if keys is None:
-        text = "the token has no chain, and no key set of Google's was given to find its key in"
+        text = "the token has no chain, and no key set of Google's was given (--google-keys)"
         return (Finding(KEYS_GIVEN, "fail", text, None, token.key_id),)
     key = None if token.key_id is None else keys.key(token.key_id)
     found = judge(

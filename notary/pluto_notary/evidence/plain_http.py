@@ -1,6 +1,6 @@
 """One HTTP/1.1 exchange in plain text with a service of the machine itself: a launcher's socket, a cloud's metadata.
 
-`asked` and `Answering` are pure; `post` is thin IO. Length and time of the answer are bounded.
+`asked`, `wanted` and `Answering` are pure; `post` and `get` are thin IO. Length and time of the answer are bounded.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ _LARGEST_HEAD: Final = 16 * 1024
 
 @record
 class Answer:
-    """Status, body, and the header retry-after in seconds (None: not there, or a date)."""
+    """Status, body, and two headers: retry-after in seconds (None: not there, or a date), and metadata-flavor.
+
+    A header that is there more than once counts as not there.
+    """
 
     status: int
     body: bytes
     retry_after: int | None
+    flavour: str | None = None
 
 
 def asked(
@@ -45,6 +49,12 @@ def asked(
         ],
     )
     return b"".join(connection.send(event) or b"" for event in (head, h11.Data(data=body), h11.EndOfMessage()))
+
+
+def wanted(connection: h11.Connection, *, host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The bytes of a GET that ends its connection."""
+    head = h11.Request(method="GET", target=path, headers=[("host", host), ("connection", "close"), *headers])
+    return b"".join(connection.send(event) or b"" for event in (head, h11.EndOfMessage()))
 
 
 class Answering:
@@ -81,9 +91,16 @@ class Answering:
 
     def _answer(self) -> Answer:
         assert self._head is not None, "h11 gives a body after its head alone"
-        texts = [value for name, value in self._head.headers if name == b"retry-after"]
-        seconds = int(texts[0]) if len(texts) == 1 and texts[0].isdigit() and len(texts[0]) <= 6 else None
-        return Answer(self._head.status_code, self._body, seconds)
+        retry_after, flavour = self._header(b"retry-after"), self._header(b"metadata-flavor")
+        seconds = int(retry_after) if retry_after and retry_after.isdigit() and len(retry_after) <= 6 else None
+        return Answer(
+            self._head.status_code, self._body, seconds, None if flavour is None else flavour.decode("latin-1")
+        )
+
+    def _header(self, name: bytes) -> bytes | None:
+        assert self._head is not None
+        texts = [value for key, value in self._head.headers if key == name]
+        return bytes(texts[0]) if len(texts) == 1 else None
 
 
 def post(
@@ -97,16 +114,57 @@ def post(
     seconds: float,
     clock: Callable[[], float],
 ) -> Answer:
-    """One exchange over a connection of its own, within `seconds`. OSError, FormatError."""
+    """One POST over a connection of its own, within `seconds`. OSError, FormatError."""
+    connection = _connection()
+    return _exchanged(
+        connect,
+        connection,
+        asked(connection, host=host, path=path, body=body, headers=headers),
+        limit=limit,
+        seconds=seconds,
+        clock=clock,
+    )
+
+
+def get(
+    connect: Callable[[], socket.socket],
+    *,
+    host: str,
+    path: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    limit: int,
+    seconds: float,
+    clock: Callable[[], float],
+) -> Answer:
+    """One GET over a connection of its own, within `seconds`. No redirect is followed. OSError, FormatError."""
+    connection = _connection()
+    asking = wanted(connection, host=host, path=path, headers=headers)
+    return _exchanged(connect, connection, asking, limit=limit, seconds=seconds, clock=clock)
+
+
+def _connection() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+
+
+def _exchanged(
+    connect: Callable[[], socket.socket],
+    connection: h11.Connection,
+    asking: bytes,
+    *,
+    limit: int,
+    seconds: float,
+    clock: Callable[[], float],
+) -> Answer:
     deadline = clock() + seconds
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
     answering = Answering(connection, limit=limit)
     with connect() as channel:
         channel.settimeout(seconds)
-        channel.sendall(asked(connection, host=host, path=path, body=body, headers=headers))
+        channel.sendall(asking)
         while True:
             if (left := deadline - clock()) <= 0:
                 raise TimeoutError("the answer did not come in time")
             channel.settimeout(left)
             if (answer := answering.feed(channel.recv(_READ_BYTES))) is not None:
+                if connection.trailing_data[0]:
+                    raise FormatError("answer", "more came behind it")
                 return answer

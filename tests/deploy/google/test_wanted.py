@@ -158,6 +158,17 @@ def test_metadata_that_is_never_set(change: dict[str, str]) -> None:
         metadata.checked({"tee-image-reference": REFERENCE} | change)
 
 
+def test_metadata_of_a_machine_of_our_own_always_has_its_configuration() -> None:
+    assert metadata.domain(b"") == {"pluto-config": "AAAAAA=="}
+    payload = b'{"deployment":"x","version":1}'
+    assert metadata.payload(metadata.domain(payload)) == payload
+    with pytest.raises(FormatError):
+        metadata.domain(b"{}")
+    for items in ({}, {"pluto-config": ""}, {"pluto-config": payload.decode()}, {"pluto-config": "ä"}):
+        with pytest.raises(FormatError):
+            metadata.payload(items)
+
+
 def test_metadata_without_a_container() -> None:
     with pytest.raises(FormatError, match="tee-image-reference is missing"):
         metadata.checked({"tee-restart-policy": "Never"})

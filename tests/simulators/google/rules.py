@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pluto_notary.config import decode_config_text
 from simulators.google.state import PROJECT, REGION, SPACE, RefusedError, State, Thing
 
 ADDRESSES = f"{PROJECT}/regions/{REGION}/addresses"
@@ -39,6 +40,8 @@ def check_machine(state: State, body: Any) -> None:
     space = project == SPACE
     if space != ("tee-image-reference" in items) or space != ("serviceAccounts" in body):
         raise AssertionError("a container is named for Google's image, and an account given, and for no other")
+    if not space:
+        decode_config_text(items["pluto-config"].encode())  # as the image will
     check_labels(body["labels"])
 
 
