@@ -26,7 +26,8 @@ ADDRESS: Final = ("169.254.169.254", 80)  # the only one that pluto-config.servi
 WAIT_SECONDS: Final = 40.0  # with the last exchange less than the unit's TimeoutStartSec, and than the notary waits
 
 _EXCHANGE_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1  # while nothing can be reached
+_AGAIN_SECONDS: Final = 1.0  # after an answer: Azure's service takes five questions a second
 _ABSENT: Final = 404
 _LATER: Final = (410, 429)  # and 500 and above. 410: Azure's service is being updated
 
@@ -60,9 +61,11 @@ def read(
     """The text, waited for. ConfigError: absent, unreadable, answer."""
     deadline = clock() + WAIT_SECONDS
     while True:
+        pause = _AGAIN_SECONDS
         try:
             found = _judged(service, _asked(service, address, clock))
         except OSError as error:
+            pause = _POLL_SECONDS
             found = ConfigError("unreadable", f"the metadata service cannot be asked: {error.strerror or error}")
         except FormatError as error:
             raise ConfigError("answer", error.problem) from error
@@ -70,7 +73,7 @@ def read(
             return found
         if clock() >= deadline:
             raise found
-        sleep(_POLL_SECONDS)
+        sleep(pause)
 
 
 def _asked(service: Service, address: tuple[str, int], clock: Callable[[], float]) -> Answer:

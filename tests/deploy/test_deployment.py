@@ -16,6 +16,7 @@ from pluto_notary.config import encode_payload
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path("/deployments")
+NAMES = ("local", "bare-metal", "google-confidential-space", "google-tdx", "azure-tdx")
 PPID = "ppid:00112233445566778899aabbccddeeff"
 LOCAL: dict[str, Any] = {
     "version": 1,
@@ -46,6 +47,44 @@ BRIDGED: dict[str, Any] = {
     "network": {"address": "192.0.2.1", "mac": "52:54:00:12:34:56", "ports": [8443], "egress": []},
     "update": {"strategy": "replace", "timeout": 300},
 }
+
+
+GOOGLE: dict[str, Any] = {
+    "project": "our-project",
+    "zone": "europe-west4-a",
+    "machineType": "c3-standard-4",
+    "network": "default",
+    "subnetwork": "default",
+    "bucket": "our-releases",
+}
+SPACE: dict[str, Any] = {
+    **LOCAL,
+    "platform": {
+        "kind": "google-confidential-space",
+        **GOOGLE,
+        "serviceAccount": "notary@our-project.iam.gserviceaccount.com",
+        "repository": "europe-west4-docker.pkg.dev/our-project/notaries",
+    },
+    "size": {"cpus": 4, "memory": "16G"},
+    "network": {"domain": "notary.example", "ports": [8443], "egress": ["tcp:443"]},
+}
+GOOGLE_TDX: dict[str, Any] = {**SPACE, "platform": {"kind": "google-tdx", **GOOGLE}}
+AZURE: dict[str, Any] = {
+    **SPACE,
+    "platform": {
+        "kind": "azure-tdx",
+        "tenant": "00000000-1111-2222-3333-444444444444",
+        "subscription": "55555555-6666-7777-8888-999999999999",
+        "resourceGroup": "notaries",
+        "location": "westeurope",
+        "vmSize": "Standard_DC4es_v6",
+        "route": "disk",
+        "login": "secret",
+        "client": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+        "operators": ["198.51.100.0/24"],
+    },
+}
+CLOUDS = (SPACE, GOOGLE_TDX, AZURE)
 
 
 def toml(value: Any) -> str:
@@ -121,7 +160,33 @@ def test_a_path_that_is_absolute_stays_so() -> None:
     assert parse(changed(LOCAL, "release", "/elsewhere/release")).release == Path("/elsewhere/release")
 
 
-@pytest.mark.parametrize("name", ["local", "bare-metal"])
+@pytest.mark.parametrize("document", CLOUDS)
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("size.cpus", 8, "size"),
+        ("size.memory", "8G", "size"),
+        ("network.ports", [443], "8443"),
+        ("network.address", "192.0.2.1", "the cloud's to give"),
+        ("network.mac", "52:54:00:12:34:56", "the cloud's to give"),
+        ("platform.more", "x", "unknown member more"),
+    ],
+)
+def test_what_no_cloud_can_do_is_said(document: dict[str, Any], path: str, value: Any, words: str) -> None:
+    assert parse(document).kind == document["platform"]["kind"]
+    with pytest.raises(FormatError, match=words):
+        parse(changed(document, path, value))
+
+
+def test_a_container_needs_its_registry_and_reads_no_configuration() -> None:
+    for path, value in (("network.egress", []), ("notary.deployment", "x")):
+        assert parse(changed(GOOGLE_TDX, path, value))
+        assert parse(changed(AZURE, path, value))
+        with pytest.raises(FormatError):
+            parse(changed(SPACE, path, value))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_example_is_read(name: str) -> None:
     text = (ROOT / f"docs/examples/deployment-{name}.toml").read_text()
     assert Deployment.parse(text, HERE).kind == name
@@ -129,9 +194,9 @@ def test_the_example_is_read(name: str) -> None:
 
 def test_the_page_shows_the_examples_and_names_every_key() -> None:
     page = (ROOT / "docs/formats/deployment.md").read_text()
-    for name in ("local", "bare-metal"):
+    for name in NAMES:
         assert f"../examples/deployment-{name}.toml" in page
-    for document in (changed(LOCAL, "notary.deployment", "x"), changed(BRIDGED, "platform.key", "x")):
+    for document in (changed(LOCAL, "notary.deployment", "x"), changed(BRIDGED, "platform.key", "x"), *CLOUDS):
         for path, _ in leaves(document):
             assert f"`{path.rpartition('.')[2]}`" in page, path
     for shown in page.split("```toml\n")[1:]:

@@ -53,9 +53,7 @@ def opened(
     """
     given = outside or Outside()
     patience, waiting = given.patience, given.waiting
-    token = auth.of(
-        platform, given.environ, login=given.login, imds=given.imds, patience=patience, waiting=waiting
-    )
+    token = auth.of(platform, given.environ, login=given.login, imds=given.imds, patience=patience, waiting=waiting)
     door = arms.door(token, patience=patience, waiting=waiting)
     blobs = page_blob.door(patience=patience, waiting=waiting)
 

@@ -31,7 +31,7 @@ def bodies_of(platform: Azure, wish: Wish) -> dict[str, object]:
         sent[names.public(None)] = bodies.address(platform, own)
     disk = names.disk(release, 0)
     size = (wish.dist.root / VHD).stat().st_size
-    sent[disk] = bodies.disk(platform, {**mark, SLOT: _SLOT} if by_disk else mark, size, secured=by_disk)
+    sent[disk] = bodies.disk(platform, mark, size, secured=by_disk)
     if not by_disk:
         sent[names.gallery] = bodies.gallery(platform, own)
         sent[names.definition] = bodies.definition(platform, own, names.definition.name)

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pluto_deploy.azure import bodies, claim, preflight
+from pluto_deploy.azure import bodies, claim, costs, preflight
 from pluto_deploy.azure.answers import SERVICE, find, tags
 from pluto_deploy.azure.arm import ADDRESS, DEFINITION, DISK, GALLERY, NIC, RULES, VERSION, VM, VNET, Arm, Place
-from pluto_deploy.azure.costs import costs
 from pluto_deploy.azure.disks import Disks, Upload, Vhd
 from pluto_deploy.azure.galleries import Galleries
 from pluto_deploy.azure.kept import Kept
@@ -94,7 +93,7 @@ class AzureTarget:
 
     def costs(self) -> list[Cost]:
         """What is billed now. Empty: nothing of this deployment."""
-        return costs(self._look())
+        return costs.costs(self._look())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         return claim.held(self.arm, self.names, self.platform, self.kept, claim.SECONDS + self.timeout)

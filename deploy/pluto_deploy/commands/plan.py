@@ -6,8 +6,8 @@ import argparse
 from typing import Any, Final
 
 from pluto_deploy import session
-from pluto_deploy.commands import words
 from pluto_deploy.cloud.costs import Cost
+from pluto_deploy.commands import words
 from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.plan import Plan
 from pluto_deploy.engine.scene import Scene
@@ -93,9 +93,20 @@ def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
 
 
 def warned(opened: Session) -> list[str]:
-    """What will keep the plan from its end, as far as that can be seen here: a trust domain without collateral."""
-    if opened.wish is None or opened.wish.generation.tee != TDX or opened.given.collateral is not None:
+    """What will keep the plan from its end, as far as that can be seen here: evidence that nothing could judge."""
+    if opened.wish is None or opened.wish.generation.tee != TDX:
         return []
+    notes = [] if opened.given.collateral is not None else _no_collateral(opened)
+    policy = opened.wish.expected.policy
+    required = policy.endorsement is not None and policy.endorsement.launch_endorsement == "required"
+    if required and not opened.given.endorsements:
+        notes += _no_endorsement(opened)
+    if policy.azure is not None and policy.azure.ak_certificate == "required" and not opened.given.ak_issuers:
+        notes.append("no --ak-issuers FILE is given, without which nobody vouches for the TPM of an Azure machine")
+    return notes
+
+
+def _no_collateral(opened: Session) -> list[str]:
     from pluto_measure.collateral.store import Store  # only trust domains need it
     from pluto_measure.commands.quote_inputs import fetching
 
@@ -103,6 +114,15 @@ def warned(opened: Session) -> list[str]:
         return []
     what = f"there is no collateral of Intel's in {opened.state}, without which no trust domain is accepted"
     return [f"{what}: {fetching('FMSPC', 'platform', opened.state)}; a refused 'apply' names the host's FMSPC"]
+
+
+def _no_endorsement(opened: Session) -> list[str]:
+    from pluto_measure.collateral.endorsement_store import EndorsementStore  # only Google's machines need it
+
+    if EndorsementStore(opened.state).mrtds():
+        return []
+    what = f"there is no launch endorsement of Google's in {opened.state}, without which its firmware is not accepted"
+    return [f"{what}: a refused 'apply' names the command that fetches it"]
 
 
 def document(opened: Session, planned: Plan, scene: Scene) -> dict[str, object]:

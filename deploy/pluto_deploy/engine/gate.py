@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ _NONCE: Final = 32  # bytes
 _PAUSE: Final = 0.1
 _ENDORSED: Final = "gcp-tdx"  # the platform whose firmware Google endorses
 # Findings about what runs in the machine. All others are about the evidence, or about what the policy wants beside it.
-_MEASURED: Final = ("log.", "register.", "claims.build_id", "release.attributes", "release.xfam")
+_MEASURED: Final = (
+    *("log.", "register.", "claims.build_id", "release.attributes", "release.xfam"),
+    *("container.image_digest", "container.image_id", "container.args", "container.cmd_override", "container.env"),
+)
 
 
 class NotAttestedError(RefusedError):
@@ -84,7 +88,7 @@ class Gate:
         if appraisal.accepted:
             return appraisal
         kind = NotAttestedError if appraisal.exit_code == RefusedError.exit_code else NotAuthenticError
-        raise kind(appraisal.failures, _hint(appraisal, notes))
+        raise kind(appraisal.failures, _hint(appraisal, notes, self.state))
 
     def appraise(self, address: Address) -> tuple[Appraisal, list[str]]:
         """The appraisal of what answers there, whatever it says, and notes for people. FormatError, SourceError."""
@@ -136,11 +140,12 @@ def summary(findings: tuple[Finding, ...]) -> str:
     return f"{what}: {first.id}: {first.text}{more}"
 
 
-def _hint(appraisal: Appraisal, notes: list[str]) -> str | None:
+def _hint(appraisal: Appraisal, notes: list[str], state: Path | None) -> str | None:
     """How to get collateral: the note about it names the platform; or Google's word about its firmware."""
     missing = {finding.id: finding for finding in appraisal.failures}
     if "collateral.given" in missing and notes:
         return notes[0]
     if (endorsed := missing.get("endorsement.given")) is not None:
-        return f"run 'pluto-measure endorsement fetch {endorsed.actual} --state DIR'"
+        to = ["--state", str(state)] if state is not None else ["--out", "FILE"]
+        return f"run '{shlex.join(['pluto-measure', 'endorsement', 'fetch', str(endorsed.actual), *to])}'"
     return None

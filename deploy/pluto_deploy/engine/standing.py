@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal
 
 # Warnings of every appraisal under a policy that permits their cause by a word of its own: insecure_software_tpm,
-# insecure_roots, allowUnsignedReference, allowDebug, allowMigratable. Whoever wrote it knows.
+# insecure_roots, allowUnsignedReference, allowDebug, allowMigratable, and "any" for paravisors and launchEndorsement.
+# Whoever wrote it knows.
 _PERMITTED: Final = (
     *("policy.ak_trust", "policy.insecure_root", "policy.reference_signature"),
     *("td.debug", "td.migratable", "td.initial_platform"),
+    *("policy.token_trust", "space.dbgstat", "space.support_attributes"),
+    *("endorsement.given", "endorsement.insecure_root", "azure.paravisor"),
 )
 _ADVISED: Final = ("TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pluto_deploy.engine.wish import Wish
 from pluto_deploy.google import bodies, metadata, names
+from pluto_deploy.google.bodies import Boot
 from pluto_deploy.google.names import Names
 from pluto_deploy.google.releases import Disks, Space
 from pluto_deploy.google.wanted import GoogleSpace, GoogleTdx
@@ -13,10 +14,18 @@ def body(
     platform: GoogleSpace | GoogleTdx, of: Names, slot: str, wish: Wish, content: Disks | Space
 ) -> dict[str, object]:
     """The machine of a slot. Asks `content` alone, for the image that it starts from. UsageError, SourceError."""
-    boot, account = content.boot(wish), None
+    reference = content.reference(wish) if isinstance(content, Space) else None
+    return machine(platform, of, slot, wish, content.boot(wish), reference)
+
+
+def machine(
+    platform: GoogleSpace | GoogleTdx, of: Names, slot: str, wish: Wish, boot: Boot, reference: str | None
+) -> dict[str, object]:
+    """The same of what is known. Pure. `reference`: of the container, by digest, for Confidential Space."""
+    account = None
     if isinstance(platform, GoogleSpace):
-        assert isinstance(content, Space)
-        items = metadata.space(content.reference(wish), restart=platform.restart)
+        assert reference is not None, "Confidential Space runs a container"
+        items = metadata.space(reference, restart=platform.restart)
         account = platform.account
     else:
         items = metadata.domain(wish.deployment.payload)

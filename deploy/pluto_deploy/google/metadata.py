@@ -3,7 +3,9 @@
 Our own image is given the run-time configuration, always: the machine refuses to start without.
 
 Confidential Space's launcher ignores keys that it does not know, so a misspelt one is a machine that does not start, or
-one that starts otherwise than was meant. Therefore: one whitelist, values checked, the container by digest and never by tag.
+one that starts otherwise than was meant. Therefore: one whitelist, values checked, the container by digest and never by
+tag.
+
 Source: google/go-tpm-tools, launcher/spec/launch_spec.go. Not on the list: what only Google's own tests use, another
 verifier than Google's, and whatever an image would have to allow by a label that ours does not carry.
 """

@@ -26,7 +26,7 @@ def bodies_of(platform: GoogleSpace | GoogleTdx, wish: Wish) -> dict[str, object
         source, own = f"https://storage.googleapis.com/{place.bucket}/{archive}", names.image(wish.generation.release)
         sent["images.insert"] = bodies.image(own, source, labels=names.image_labels(wish.generation.release))
         boot, reference = Boot(f"projects/{place.project}/global/images/{own}", bodies.OWN_DISK), None
-    sent["instances.insert"] = making.of(platform, names, _SLOT, wish, boot, reference)
+    sent["instances.insert"] = making.machine(platform, names, _SLOT, wish, boot, reference)
     for rule in bodies.firewalls(names, place, wish.deployment.network.egress):
         sent[f"firewalls.insert/{rule['name']}"] = rule
     if place.address is None:

@@ -204,10 +204,10 @@ def test_an_upload_that_did_not_end_is_told_and_billed(desk: Desk) -> None:
 def test_what_is_billed_is_told(serving: Desk) -> None:
     serving.apply(serving.making(7))
     told = "\n".join(map(str, serving.target().costs()))
-    assert "machine b (Standard_DC4es_v6): it runs" in told
+    assert "machine b (Standard_DC4es_v6) (resource group notaries, running): it runs" in told
     assert "machine a" not in told, "it is deallocated"
     assert "for a rollback (slot a)" in told
-    assert "public address pluto-shop-public: clients come by it" in told
+    assert "public address pluto-shop-public (resource group notaries): clients come by it" in told
     assert "pluto-shop-a:" not in told
     assert all(one.to_json() for one in serving.target().costs())
 

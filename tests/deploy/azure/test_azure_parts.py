@@ -16,22 +16,24 @@ from pluto_deploy.azure import bodies, names, opening, preflight, seen
 from pluto_deploy.azure.kept import Kept
 from pluto_deploy.azure.names import Names
 from pluto_deploy.azure.serial import is_ready
+from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.scene import Generation
 from pluto_deploy.local import console
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import Silent
+from simulators import cloud_deployments
 from simulators.azure_cloud.cloud import Fault, Refused
 from simulators.azure_cloud.desk import PLATFORM, Desk
 from simulators.azure_cloud.machines import sku
 from simulators.azure_cloud.wire import Route, Schema
 
-GENERATION = Generation("a" * 64, "b" * 64, "c" * 64, "p" * 128, 128, 1 << 40, "tdx", "routed")
+GENERATION = Generation("a" * 64, "b" * 64, "c" * 64, "p" * 128, 128, 1 << 40, "tdx", "address", "d" * 64)
 SCHEMA = Schema()
 
 
 def test_a_generation_in_tags() -> None:
     tags = names.generation_tags(GENERATION)
-    assert len(tags) == 2
+    assert len(tags) == 3
     assert all(len(value) <= 256 for value in tags.values())
     assert names.generation_of({**tags, "other": "x"}) == GENERATION
     assert names.generation_of(names.without_generation(tags)) is None
@@ -227,11 +229,13 @@ def test_where_it_may_go_is_changed_without_another_machine(desk: Desk) -> None:
 
 
 def test_it_is_opened_and_closed(tmp_path: Path) -> None:
-    with opening.opened(
-        PLATFORM, name="shop", egress=(), timeout=60, making=None, folder=tmp_path, progress=Silent(),
-        environment={"AZURE_CLIENT_SECRET": "s"},
-    ) as target:  # fmt: skip
-        assert target.names.deployment == "shop"
+    path = cloud_deployments.write(tmp_path, cloud_deployments.AZURE, tmp_path / "release")
+    deployment = Deployment.parse(path.read_text(), tmp_path)
+    outside = opening.Outside({"AZURE_CLIENT_SECRET": "s"})
+    with opening.opened(PLATFORM, deployment, None, Silent(), state=tmp_path, key="k", outside=outside) as target:
+        assert (target.folder, target.room, target.making) == (tmp_path / "azure/k", True, None)
+        assert (target.timeout, target.egress) == (60, (("tcp", 443),))
+        assert target.names.deployment == "notary"
 
 
 def test_replace_has_one_machine_at_a_time(desk: Desk) -> None:

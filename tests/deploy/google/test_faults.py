@@ -303,8 +303,8 @@ def test_costs_are_listed(one: World) -> None:
     with one.target() as target:
         found = target.costs()
     assert str(found[0]).startswith("machine pluto-notary-a (europe-west4-a, RUNNING)")
-    assert set(found[0].to_json()) == {"kind", "name", "place", "state", "why"}
-    assert sorted({cost.kind for cost in found}) == ["address", "disk", "image", "machine", "object"]
+    assert set(found[0].to_json()) == {"what", "where", "why", "until"}
+    assert sorted({cost.what.partition(" ")[0] for cost in found}) == ["address", "disk", "image", "machine", "object"]
 
 
 def test_an_image_that_is_there_without_our_label_is_left_alone(one: World) -> None:

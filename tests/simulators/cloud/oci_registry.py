@@ -17,8 +17,8 @@ from simulators.cloud.wire import Reply, Request, Wire, only, problem, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 NAME = "project/notary"
-_ROUTE = re.compile(rf"/v2/{NAME}/(blobs|manifests)/([A-Za-z0-9:._-]+)")
-_UPLOAD = re.compile(rf"/v2/{NAME}/blobs/uploads/(u\d+)")
+_ROUTE = re.compile(r"(blobs|manifests)/([A-Za-z0-9:._-]+)")
+_UPLOAD = re.compile(r"blobs/uploads/(u\d+)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -35,6 +35,7 @@ class OciRegistry:
     """One repository. `challenge` None: nobody has to log in; `calls_it`: the digest that it says, right or wrong."""
 
     wire: Wire
+    name: str = NAME
     user: str = "pusher"
     password: str = "pass:word"
     challenge: str | None = "bearer"
@@ -57,14 +58,17 @@ class OciRegistry:
                 return refused
             if request.path == "/v2/":
                 return Reply(200)
-            if request.path == f"/v2/{NAME}/blobs/uploads/" and request.method == "POST":
+            if not request.path.startswith(f"/v2/{self.name}/"):
+                return problem("no such place")
+            path = request.path.removeprefix(f"/v2/{self.name}/")
+            if path == "blobs/uploads/" and request.method == "POST":
                 only(request.query, set(), "parameter")
                 number = f"u{len(self.uploads)}"
                 self.uploads[number] = Upload()
                 return Reply(202, {"Location": self._place(number), "Range": "0-0"})
-            if found := _UPLOAD.fullmatch(request.path):
+            if found := _UPLOAD.fullmatch(path):
                 return self._upload(request, found[1])
-            if found := _ROUTE.fullmatch(request.path):
+            if found := _ROUTE.fullmatch(path):
                 if found[1] == "blobs":
                     return self._blob(request, found[2])
                 return self._manifest(request, found[2])
@@ -92,7 +96,7 @@ class OciRegistry:
         only(request.query, {"service", "scope"}, "parameter")
         if request.value("service") != 'a registry, "ours"':
             problem("another service")
-        if request.value("scope") not in (f"repository:{NAME}:pull,push", f"repository:{NAME}:delete"):
+        if request.value("scope") not in (f"repository:{self.name}:pull,push", f"repository:{self.name}:delete"):
             problem("another scope")
         if request.headers.get("authorization") != self._basic():
             return self._refused("Basic")
@@ -105,7 +109,7 @@ class OciRegistry:
         return Reply(200, {"Content-Type": "application/json"}, answer)
 
     def _place(self, number: str) -> str:
-        path = f"/v2/{NAME}/blobs/uploads/{number}?_state=a%2Fb%3D%3D{self.uploads[number].parts}"
+        path = f"/v2/{self.name}/blobs/uploads/{number}?_state=a%2Fb%3D%3D{self.uploads[number].parts}"
         return self.wire.url + path if self.absolute else path
 
     def _upload(self, request: Request, number: str) -> Reply:
@@ -174,12 +178,12 @@ def _error(status: int, code: str) -> Reply:
 
 
 @contextmanager
-def registry() -> Iterator[OciRegistry]:
-    """An empty repository of the name NAME."""
+def registry(name: str = NAME) -> Iterator[OciRegistry]:
+    """An empty repository of that name."""
     made: list[OciRegistry] = []
 
     def begin(wire: Wire) -> OciRegistry:
-        made.append(OciRegistry(wire))
+        made.append(OciRegistry(wire, name))
         return made[0]
 
     with serving(lambda wire: begin(wire).serve):

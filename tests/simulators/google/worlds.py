@@ -318,7 +318,7 @@ def wish(folder: Path, name: str, deployment: Deployment) -> Wish:
     archive, statement = f"archive of {name}".encode(), json.dumps({"release": name}).encode()
     (folder / "gcp.tar.gz").write_bytes(archive)
     (folder / "firmware.fd").write_bytes(b"firmware")
-    container = Container(_layout(folder / "oci", name), "sha256:" + "1" * 64, ("notary",), ())
+    container = Container(layout(folder / "oci", name), "sha256:" + "1" * 64, ("notary",), ())
     launch = replace(_launch(), container=container)
     small = {
         "release.json": statement, "launch.json": launch.to_text().encode(), "measurements.json": b"{}",
@@ -333,7 +333,7 @@ def wish(folder: Path, name: str, deployment: Deployment) -> Wish:
     return Wish(deployment, Dist(folder, launch, {}), launch, expected, cast(Lock, None), small, images)
 
 
-def _layout(folder: Path, name: str) -> str:
+def layout(folder: Path, name: str) -> str:
     """An image in the OCI layout; the digest of its manifest."""
     blobs = folder / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)

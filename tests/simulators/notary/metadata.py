@@ -37,6 +37,7 @@ class MetadataService:
     listener: socket.socket
     script: list[Act] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
+    name: str = "127.0.0.1"  # what Host has to say
 
     @property
     def address(self) -> tuple[str, int]:
@@ -74,7 +75,7 @@ class MetadataService:
         method, target, version = first.split(" ")
         if (method, version) != ("GET", "HTTP/1.1") or "x-forwarded-for" in headers:
             return reply(400)
-        if headers["host"] != self.address[0]:
+        if headers["host"] != self.name:
             return reply(400)
         return self._google(target, headers) if self.cloud == "google" else self._azure(target, headers)
 
