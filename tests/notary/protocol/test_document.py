@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pluto_measure.formats.strict_json import canonical
+from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from pluto_notary.protocol import legacy, stream
 from pluto_notary.protocol.errors import CODES, ChannelError
@@ -93,6 +94,19 @@ def test_every_code_has_its_line() -> None:
 def test_every_type_has_its_line_and_its_limit() -> None:
     table = {int(row[0]): int(row[3].replace(",", "")) for row in rows("## 4. Frames") if row[0].isdigit()}
     assert table == LIMITS
+
+
+def test_the_deadlines_are_the_notarys() -> None:
+    part = text().split("\n## 6. Order\n", 1)[1].split("\n### The notary\n", 1)[0]
+    told = [
+        int(number) * (60 if unit == "minutes" else 1)
+        for number, unit in re.findall(r"(\d+)(?: (seconds|minutes))", part)
+    ]
+    limits = Limits()
+    assert told == [
+        limits.handshake_seconds, limits.idle_seconds, limits.message_seconds, limits.channel_seconds,
+    ]  # fmt: skip
+    assert limits.request_seconds == limits.handshake_seconds, "said in one line"
 
 
 def test_every_call_has_its_line() -> None:
