@@ -1,7 +1,7 @@
 """NTS operators in memory or on sockets: honest, lying, slow, broken. And a world with a time of its own.
 
 `World` has a virtual clock, which neither the machine's wall clock nor its monotonic one touches: its true time may be
-any, and hours of it pass in no time. `serve` puts one operator on real sockets, of the loopback if nothing else is said.
+any, and hours of it pass in no time. `serve` puts one operator on real sockets.
 """
 
 from __future__ import annotations
