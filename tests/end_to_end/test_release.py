@@ -23,7 +23,7 @@ POLICY = ROOT / "docs/examples/debug-policy.toml"
 def release(tmp_path: Path) -> Path:
     """Built of this tree, whatever its state."""
     out = tmp_path / "release"
-    words = ["build", ROOT / "image/notary", "--out", out, "--flavour", "release", "--offline"]
+    words: list[str | Path] = ["build", ROOT / "image/notary", "--out", out, "--flavour", "release", "--offline"]
     command = "import sys; from pluto_image.cli import main; sys.exit(main())"
     argv = [sys.executable, "-c", command, *words, "--relock", ROOT / "build/relock"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
