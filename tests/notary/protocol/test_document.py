@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_measure.binding import LEGACY_TOKEN_AUDIENCE
+from pluto_measure.binding import LEGACY_SPACE_AUDIENCE
 from pluto_measure.formats.strict_json import canonical
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
@@ -156,4 +156,4 @@ def test_the_tables_of_states_are_those_of_the_code(title: str, receives: Moves,
 def test_numbers_of_the_text() -> None:
     for number in (stream.NOTARY_TAKES, legacy.LARGEST_TOKEN):
         assert f"{number:,}" in text()
-    assert f"audience `{LEGACY_TOKEN_AUDIENCE}`" in text()
+    assert f"audience `{LEGACY_SPACE_AUDIENCE}`" in text()
