@@ -16,7 +16,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requ
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop prove test test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
+.PHONY: run stop prove test test-image test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -55,7 +55,11 @@ harvest: .venv/.run
 		--platforms $(DEFINITION)/platforms.toml --table $(DEFINITION)/platform-inputs.json
 
 test: inputs
-	$(PYTEST) -m "not more_boots and not root and not online" $(T)
+	$(PYTEST) -m "not more_boots and not more_image and not root and not online" $(T)
+
+# All tests of the notary under the interpreter and libraries of the image; `make test` has a choice of them.
+test-image: inputs
+	$(PYTEST) -m more_image $(T)
 
 # Other versions of systemd-stub, which the further boots are started with.
 stubs: .venv/.dev

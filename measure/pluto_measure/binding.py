@@ -22,6 +22,9 @@ VERSION: Final = 1
 BANKS: Final = ("sha256", "sha384")  # the banks that a quote covers, in the order of its selection
 REGISTERS: Final = tuple(f"pcr{index}" for index in range(24))
 NONCE_BYTES: Final = range(1, 65)
+# Whom Confidential Space's tokens are for: those that are evidence, and those that open a channel of version 1.
+SPACE_AUDIENCE: Final = "pluto-notary/2"
+LEGACY_SPACE_AUDIENCE: Final = "pluto-tee/v1"
 
 # What evidence is for, and the fields that its binding hashes, in order. `session-signature` is no evidence: a channel
 # key signs it for one session, and the same rule keeps it apart from all else.

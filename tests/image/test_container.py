@@ -232,8 +232,7 @@ class TestTheNotarysContainer:
         """Start it, ask it, end it; what /proc says of its processes, the notary's last."""
         layout = containers.layout(root)
         with running(layout.files, place, namespaces, again) as process:
-            inside = ("--user", "--preserve-credentials", "--net") if namespaces else ("--net",)
-            answers = containers.ask(process.pid, "/health", "/v1/evidence?nonce=00", "/x", inside=inside)
+            answers = containers.ask(process.pid, "/health", "/v1/evidence?nonce=00", "/x", owned=bool(namespaces))
             (notary,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             found = [Path(f"/proc/{one}/status").read_text() for one in (process.pid, notary)]
             words = Path(f"/proc/{notary}/fd/2").stat().st_rdev

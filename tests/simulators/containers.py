@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
 import os
@@ -27,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "image/notary"
 BUILD_ID: Final = "5e" * 32
 PORT: Final = 8443
+_NS_GET_USERNS: Final = 0xB701  # ioctl_ns(2): a descriptor of the user namespace that owns this one
 
 # Prints one line, {"target": [status, body]}. Asks until somebody answers; certificates are nobody's concern here.
 _ASK: Final = """
@@ -111,10 +114,21 @@ def config(files: Mapping[str, bytes]) -> dict[str, Any]:
     return found
 
 
-def ask(pid: int, *targets: str, inside: tuple[str, ...] = ("--net",)) -> dict[str, tuple[int, Any]]:
-    """Status and JSON body by target, asked from inside the namespaces of a process; waits until it listens."""
-    argv = [tool("nsenter"), "--target", str(pid), *inside, "--", sys.executable, "-c", _ASK % PORT, *targets]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+def ask(pid: int, *targets: str, owned: bool = False) -> dict[str, tuple[int, Any]]:
+    """Status and JSON body by target, asked from inside the network of a process; waits until it listens.
+
+    `owned`: enter the user namespace that the network belongs to first, which the process may have left for another.
+    """
+    with Path(f"/proc/{pid}/ns/net").open("rb") as network, contextlib.ExitStack() as stack:
+        inside = [f"--net=/proc/self/fd/{network.fileno()}"]
+        passed = [network.fileno()]
+        if owned:
+            user = fcntl.ioctl(network.fileno(), _NS_GET_USERNS)
+            stack.callback(os.close, user)
+            inside += [f"--user=/proc/self/fd/{user}", "--preserve-credentials"]
+            passed.append(user)
+        argv = [tool("nsenter"), *inside, "--", sys.executable, "-c", _ASK % PORT, *targets]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, pass_fds=passed)
     assert done.returncode == 0, done.stderr
     return {target: (status, body) for target, (status, body) in json.loads(done.stdout).items()}
 

@@ -28,6 +28,7 @@ from pluto_notary.protocol.stream import Stream
 from pluto_notary.protocol.upgrade import Upgrading
 
 _READ: Final = 32 * 1024
+_REFUSALS: Final = {429: "was asked too often from here; try later", 503: "is busy; try later"}
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 
 
@@ -171,8 +172,9 @@ def _upgraded(
     except OSError as error:
         raise SourceError(f"{notary} does not answer: {_why(error)}") from error
     except ChannelError as error:
+        problem = _REFUSALS.get(upgrading.status or 0, error.problem)
         said = f" ({upgrading.status})" if upgrading.status else ""
-        raise SourceError(f"{notary}: {error.problem}{said}") from error
+        raise SourceError(f"{notary}: {problem}{said}") from error
 
 
 def _send(outer: ssl.SSLSocket, data: bytes, deadline: float) -> None:

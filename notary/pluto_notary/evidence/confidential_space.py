@@ -18,6 +18,7 @@ import hashlib
 import socket
 import time
 
+from pluto_measure.binding import LEGACY_SPACE_AUDIENCE, SPACE_AUDIENCE
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import canonical, loads
 from pluto_measure.record import record
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 SOCKET: Final = "/run/container_launcher/teeserver.sock"
-AUDIENCE: Final = "pluto-notary/2"
-LEGACY_AUDIENCE: Final = "pluto-notary/1"
 _NONCE_PREFIX: Final = "pt2-"
 
 _SECONDS: Final = 10.0  # for one exchange
@@ -70,11 +69,11 @@ class Launcher:
 
     def token(self, bound: bytes) -> str:
         """A token that carries a binding. OSError, FormatError, EvidenceError."""
-        return self._token(Wanted(AUDIENCE, nonce_of(bound), "PKI"))
+        return self._token(Wanted(SPACE_AUDIENCE, nonce_of(bound), "PKI"))
 
     def legacy(self, ekm: bytes) -> str:
         """The token of the old protocol for a session's EKM. OSError, FormatError, EvidenceError."""
-        return self._token(Wanted(LEGACY_AUDIENCE, ekm.hex(), "OIDC"))
+        return self._token(Wanted(LEGACY_SPACE_AUDIENCE, ekm.hex(), "OIDC"))
 
     def _token(self, wanted: Wanted) -> str:
         if self._busy:

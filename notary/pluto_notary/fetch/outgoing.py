@@ -25,6 +25,8 @@ _OURS: Final = frozenset(
     )
 )
 TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+_VALUE: Final = frozenset("\t") | frozenset(map(chr, range(0x20, 0x7F)))
+_TARGET: Final = _VALUE - frozenset("\t #")
 _METHODS_REFUSED: Final = ("CONNECT", "TRACE")
 _VALUE_BYTES: Final = 32 * 1024  # all names and values together
 
@@ -57,7 +59,7 @@ def _target(request: WebRequest, limits: FetchLimits) -> str:
         target = target if target.startswith("/") else f"/{target}"
     if len(target) > limits.target_bytes:
         raise TargetError("size", "the request's target is too long")
-    if not all("!" <= c <= "~" for c in target) or "#" in target:
+    if not _TARGET.issuperset(target):
         raise TargetError("http", "the request's target has characters that a target does not have")
     return target
 
@@ -70,7 +72,7 @@ def _headers(request: WebRequest, limits: FetchLimits) -> list[tuple[str, str]]:
     for name, value in request.headers:
         if not name or not TOKEN.issuperset(name):
             raise TargetError("http", "the request has a header whose name is not a lower-case token")
-        if not all(" " <= c <= "~" or c == "\t" for c in value) or value != value.strip():
+        if not _VALUE.issuperset(value) or value != value.strip():
             raise TargetError("http", "the request has a header whose value cannot be sent as it is")
         if name in _OURS:
             raise TargetError("http", f"the header {name} belongs to the connection")

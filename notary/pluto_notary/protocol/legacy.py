@@ -18,7 +18,6 @@ from pluto_notary.protocol.messages import ERROR, LIMITS, Error
 MAGIC: Final = b"TEETLS"
 VERSION: Final = 1
 LARGEST_TOKEN: Final = 64 * 1024  # a genuine one is below 8 KiB
-AUDIENCE: Final = "pluto-tee/v1"  # of the token; evidence of version 2 has another
 
 _HEAD_BYTES: Final = 6
 

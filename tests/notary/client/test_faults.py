@@ -136,6 +136,15 @@ def test_who_is_no_notary_is_an_error_of_somebody_elses(protocol: str) -> None:
         assert "does not speak TLS 1.3: " in refused(site.port, protocol)
 
 
+@pytest.mark.parametrize(
+    ("status", "said"), [("503 Service Unavailable", "is busy"), ("429 Too Many Requests", "too often")]
+)
+def test_a_notary_that_has_no_room_now_says_so(status: str, said: str) -> None:
+    authority = Authority()
+    with sites.Site(authority.issue("127.0.0.1"), sites.page(b"{}", status=status), versions=_ONLY_13) as site:
+        assert said in refused(site.port, "tcp")
+
+
 _ONLY_13 = (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)
 
 

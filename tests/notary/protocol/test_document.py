@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pluto_measure.binding import LEGACY_SPACE_AUDIENCE
 from pluto_measure.formats.strict_json import canonical
+from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from pluto_notary.protocol import legacy, stream
 from pluto_notary.protocol.errors import CODES, ChannelError
@@ -95,6 +97,19 @@ def test_every_type_has_its_line_and_its_limit() -> None:
     assert table == LIMITS
 
 
+def test_the_deadlines_are_the_notarys() -> None:
+    part = text().split("\n## 6. Order\n", 1)[1].split("\n### The notary\n", 1)[0]
+    told = [
+        int(number) * (60 if unit == "minutes" else 1)
+        for number, unit in re.findall(r"(\d+)(?: (seconds|minutes))", part)
+    ]
+    limits = Limits()
+    assert told == [
+        limits.handshake_seconds, limits.idle_seconds, limits.message_seconds, limits.channel_seconds,
+    ]  # fmt: skip
+    assert limits.request_seconds == limits.handshake_seconds, "said in one line"
+
+
 def test_every_call_has_its_line() -> None:
     calls = [row[0].strip("`").split(" ") for row in rows("## 12. Calls without a channel") if row[0][0] == "`"]
     assert {path: method for method, path in calls} == routes.METHODS
@@ -141,4 +156,4 @@ def test_the_tables_of_states_are_those_of_the_code(title: str, receives: Moves,
 def test_numbers_of_the_text() -> None:
     for number in (stream.NOTARY_TAKES, legacy.LARGEST_TOKEN):
         assert f"{number:,}" in text()
-    assert legacy.AUDIENCE in text()
+    assert f"audience `{LEGACY_SPACE_AUDIENCE}`" in text()

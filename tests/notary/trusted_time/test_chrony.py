@@ -51,7 +51,10 @@ def true_server(**wrong: float) -> TimeServer:
 
 
 def assert_true(sample: Sample) -> None:
-    assert sample.low <= time.time() - time.monotonic() <= sample.high
+    readings = [(time.monotonic(), time.time(), time.monotonic()) for _ in range(100)]
+    before, wall, after = min(readings, key=lambda one: one[2] - one[0])  # between which nobody else had the processor
+    assert sample.low <= wall - before
+    assert wall - after <= sample.high
 
 
 def test_over_sockets_of_the_loopback() -> None:

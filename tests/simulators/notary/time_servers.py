@@ -1,7 +1,7 @@
 """NTS operators in memory or on sockets: honest, lying, slow, broken. And a world with a time of its own.
 
 `World` has a virtual clock, which neither the machine's wall clock nor its monotonic one touches: its true time may be
-any, and hours of it pass in no time. `serve` puts one operator on real sockets of the loopback.
+any, and hours of it pass in no time. `serve` puts one operator on real sockets.
 """
 
 from __future__ import annotations
@@ -293,14 +293,24 @@ class _Datagrams:
 
 
 @asynccontextmanager
-async def serve(server: TimeServer) -> Any:
-    """The operator on the loopback, with the machine's own time as the truth; yields (NTS-KE port, NTP port)."""
+async def serve(
+    server: TimeServer,
+    address: str = "127.0.0.1",
+    ports: tuple[int, int] = (0, 0),
+    awake: asyncio.Event | None = None,
+) -> Any:
+    """The operator on sockets, with the machine's own time as the truth; yields (NTS-KE port, NTP port).
+
+    `ports`: the same, 0 for any that is free. Until it is `awake` it takes connections and says nothing.
+    """
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server), local_addr=("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server), local_addr=(address, ports[1]))
     server.ntp_port = transport.get_extra_info("sockname")[1]
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = ServerSession(server)
+        if awake is not None:
+            await awake.wait()
         with suppress(OSError):
             while not session.done and (data := await reader.read(4096)):
                 writer.write(session.feed(data))
@@ -308,7 +318,7 @@ async def serve(server: TimeServer) -> Any:
             writer.close()
             await writer.wait_closed()
 
-    listener = await asyncio.start_server(exchange, "127.0.0.1", 0)
+    listener = await asyncio.start_server(exchange, address, ports[0])
     try:
         yield listener.sockets[0].getsockname()[1], server.ntp_port
     finally:
