@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from figures import Row
 
+from pluto_measure.binding import SPACE_AUDIENCE
 from pluto_measure.evidence import Envelope, TokenEvidence
 from pluto_measure.formats.jwt import Jwt
-from pluto_measure.verify.confidential_space import AUDIENCE, ISSUER, verify_token
+from pluto_measure.verify.confidential_space import ISSUER, verify_token
 from simulators.confidential_space import Space, appraised, keys, root_hash, rules_for
 from simulators.google_pki import NOW, Google, rsa_key
 
@@ -91,7 +92,7 @@ def by_pyjwt(token: str) -> Callable[[], object]:
         key = leaf.public_key()
         assert isinstance(key, rsa.RSAPublicKey)
         options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}  # by a clock that is not ours
-        return jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCE, issuer=ISSUER, options=options)  # type: ignore[arg-type]
+        return jwt.decode(token, key, algorithms=["RS256"], audience=SPACE_AUDIENCE, issuer=ISSUER, options=options)  # type: ignore[arg-type]
 
     verified()
     return verified

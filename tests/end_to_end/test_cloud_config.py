@@ -30,7 +30,7 @@ def served(cloud: str) -> Iterator[tuple[MetadataService, tuple[str, ...]]]:
     host, port = fetch_metadata.ADDRESS
     items = {ITEM[cloud]: config.encode_config_text(PAYLOAD)}
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = MetadataService(cloud, items, listener, name=host)
+        service = MetadataService(cloud, items, listener, name=host, patience=hostile.TIMEOUT)
         thread = threading.Thread(target=service.serve)
         thread.start()
         ours = "{}:{}".format(*service.address)

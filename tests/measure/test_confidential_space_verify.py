@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pluto_measure.binding import LEGACY_SPACE_AUDIENCE, SPACE_AUDIENCE
 from pluto_measure.claims import Claims
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope, TokenEvidence
 from pluto_measure.findings import NotAuthentic, failures
 from pluto_measure.formats.jwks import JwksDocument
 from pluto_measure.record import replace
-from pluto_measure.verify.confidential_space import AUDIENCE, ISSUER, VerifiedToken, token_nonce, verify_token
+from pluto_measure.verify.confidential_space import ISSUER, VerifiedToken, token_nonce, verify_token
 from pluto_measure.verify.google_pki import GOOGLE_ROOTS, token_chain
 from pluto_notary.evidence import confidential_space as notary
 from pluto_notary.protocol import legacy
@@ -68,7 +69,7 @@ def test_nobody_but_verify_token_makes_a_verified_token() -> None:
 
 
 def test_notary_and_verifier_mean_the_same() -> None:
-    assert (AUDIENCE, token_nonce(b"B")) == (notary.AUDIENCE, notary.nonce_of(b"B"))
+    assert token_nonce(b"B") == notary.nonce_of(b"B")
     assert len(token_nonce(b"B")) == 68
 
 
@@ -98,7 +99,7 @@ ROGUE = Google(intermediate_key=rsa_key("leaf"), leaf_key=rsa_key(), leaf_issuer
         pytest.param(Space(claims={"iss": ISSUER + "/"}), "token.issuer", id="issuer-by-prefix"),
         pytest.param(Space(claims={"iss": None}), "token.issuer", id="issuer-unset"),
         pytest.param(Space(claims={"aud": "https://sts.googleapis.com"}), "token.audience", id="default-audience"),
-        pytest.param(Space(claims={"aud": [AUDIENCE, "x"]}), "token.audience", id="audience-is-a-member-of"),
+        pytest.param(Space(claims={"aud": [SPACE_AUDIENCE, "x"]}), "token.audience", id="audience-is-a-member-of"),
         pytest.param(Space(claims={"aud": None}), "token.audience", id="audience-unset"),
         pytest.param(Space(claims={"eat_nonce": None}), "binding.token_nonce", id="nonce-unset"),
         pytest.param(
@@ -119,7 +120,7 @@ def test_a_mistake_of_verifiers_is_none_of_ours(space: Space, check: str) -> Non
 
 def test_one_nonce_may_come_as_a_list() -> None:
     assert failed(Space(claims={"eat_nonce": [token_nonce(Space().node().binding())]})) == set()
-    assert failed(Space(claims={"aud": [AUDIENCE]})) == set()
+    assert failed(Space(claims={"aud": [SPACE_AUDIENCE]})) == set()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_claims_that_the_token_was_not_made_for_are_refused(claim: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["pki", "oidc"])
-@pytest.mark.parametrize("audience", [notary.LEGACY_AUDIENCE, legacy.AUDIENCE])
+@pytest.mark.parametrize("audience", [LEGACY_SPACE_AUDIENCE, "pluto-notary/1"])
 def test_a_token_of_the_old_protocol_is_no_evidence(form: Any, audience: str) -> None:
     """Its audience is another, and its nonce is the keying material of a session."""
     ekm = b"\x0e" * 32

@@ -32,6 +32,7 @@ from pluto_measure.appraise import Appraisal, Expected, NodeExpected
 from pluto_measure.appraise.confidential_space import appraise_envelope
 from pluto_measure.appraise.request import NO_SPACE, SpaceInputs
 from pluto_measure.appraise.space_claims import InstanceExpected
+from pluto_measure.binding import SPACE_AUDIENCE
 from pluto_measure.claims import AnyClaims, Claims
 from pluto_measure.evidence import Envelope, TokenEvidence
 from pluto_measure.formats.jwks import JwksDocument, RsaJwk
@@ -40,7 +41,7 @@ from pluto_measure.measurements import Measurements, measure
 from pluto_measure.platform import Platform
 from pluto_measure.policy import Policy
 from pluto_measure.policy.confidential_space import STRICT_CONFIDENTIAL_SPACE, ConfidentialSpacePolicy
-from pluto_measure.verify.confidential_space import AUDIENCE, ISSUER, token_nonce
+from pluto_measure.verify.confidential_space import ISSUER, token_nonce
 from simulators.google_pki import NOW, Google, rsa_key
 from simulators.launches import LAUNCH
 
@@ -149,7 +150,7 @@ def payload_of(nonce: str | list[str], issued_at: datetime = NOW) -> dict[str, A
     at = int(issued_at.timestamp())
     place = f"projects/{INSTANCE.project_id}/zones/{INSTANCE.zone}/instances/{INSTANCE.instance_name}"
     return {
-        "aud": AUDIENCE,
+        "aud": SPACE_AUDIENCE,
         "exp": at + 3600,
         "iat": at,
         "iss": ISSUER,

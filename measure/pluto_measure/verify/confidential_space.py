@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from pluto_measure.binding import SPACE_AUDIENCE
 from pluto_measure.claims import AnyClaims
 from pluto_measure.evidence import Envelope, TokenEvidence, format_time
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
@@ -29,7 +30,6 @@ from pluto_measure.formats.jwt import Jwt
 from pluto_measure.verify.google_pki import GOOGLE_ROOTS, Roots, TokenChain, token_chain
 
 ISSUER: Final = "https://confidentialcomputing.googleapis.com"
-AUDIENCE: Final = "pluto-notary/2"  # what the notary asks its launcher for; the old protocol's tokens have another
 NONCE_PREFIX: Final = "pt2-"
 KEYS_GIVEN: Final = "token.keys_given"  # the one check that fails without accusing anybody
 _LONGEST_SHOWN: Final = 200
@@ -206,10 +206,10 @@ def _check_issuer(claims: SpaceClaims) -> Finding:
 def _check_audience(claims: SpaceClaims) -> Finding:
     return judge(
         "token.audience",
-        claims.audiences == (AUDIENCE,),
+        claims.audiences == (SPACE_AUDIENCE,),
         "the token is for verifiers of this notary's evidence",
         otherwise="the token was made for another audience, so it is no evidence",
-        expected=AUDIENCE,
+        expected=SPACE_AUDIENCE,
         actual=shown(" ".join(claims.audiences)),
     )
 

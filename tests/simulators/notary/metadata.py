@@ -38,6 +38,7 @@ class MetadataService:
     script: list[Act] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
     name: str = "127.0.0.1"  # what Host has to say
+    patience: float = 10.0  # seconds until somebody who connected asks
 
     @property
     def address(self) -> tuple[str, int]:
@@ -52,7 +53,7 @@ class MetadataService:
             except OSError:
                 return
             with channel, contextlib.suppress(OSError):
-                channel.settimeout(10)
+                channel.settimeout(self.patience)
                 self._one(channel)
 
     def _one(self, channel: socket.socket) -> None:
