@@ -26,14 +26,24 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Dist:
     if given := os.environ.get("PLUTO_DIST"):
         return Dist.open(Path(given))
     out = tmp_path_factory.mktemp("dist") / "dist"
-    definition = ROOT / "image/notary"
+    _build(out, "debug")
+    return Dist.open(out)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """The release flavour of this tree, whatever its state."""
+    _build(tmp_path / "release", "release")
+    return tmp_path / "release"
+
+
+def _build(out: Path, flavour: str) -> None:
     # `make test` fetched the inputs; what had vanished it relocked into build/relock.
-    words: list[str | Path] = ["build", definition, "--out", out, "--flavour", "debug", "--offline"]
+    words: list[str | Path] = ["build", ROOT / "image/notary", "--out", out, "--flavour", flavour, "--offline"]
     words += ["--relock", ROOT / "build/relock"]
     command = "import sys; from pluto_image.cli import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", command, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"the image cannot be built (run 'make inputs' first): {done.stderr}"
-    return Dist.open(out)
 
 
 @pytest.fixture(scope="session")

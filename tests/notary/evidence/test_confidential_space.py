@@ -63,7 +63,7 @@ def test_a_token_carries_the_hashed_binding_and_our_audience(server: TeeServer) 
 
 def test_the_old_protocols_token_has_the_raw_ekm_and_an_audience_of_its_own(server: TeeServer) -> None:
     found = payload(launcher(server.path).legacy(EKM))
-    assert (found["eat_nonce"], found["aud"]) == (EKM.hex(), LEGACY_SPACE_AUDIENCE)
+    assert (found["eat_nonce"], found["aud"]) == (EKM.hex(), "pluto-tee/v1")
     assert server.behaviour.asked[0]["token_type"] == "OIDC"
 
 
