@@ -16,7 +16,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requ
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop prove test test-image test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
+.PHONY: run stop prove test test-image test-kills test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -55,11 +55,15 @@ harvest: .venv/.run
 		--platforms $(DEFINITION)/platforms.toml --table $(DEFINITION)/platform-inputs.json
 
 test: inputs
-	$(PYTEST) -m "not more_boots and not more_image and not root and not online" $(T)
+	$(PYTEST) -m "not more_boots and not more_image and not more_kills and not root and not online" $(T)
 
 # All tests of the notary under the interpreter and libraries of the image; `make test` has a choice of them.
 test-image: inputs
 	$(PYTEST) -m more_image $(T)
+
+# Deployments in clouds, killed or refused at every change that a command makes; `make test` has some of them.
+test-kills: .venv/.dev
+	$(PYTEST) -m more_kills $(T)
 
 # Other versions of systemd-stub, which the further boots are started with.
 stubs: .venv/.dev
@@ -76,7 +80,7 @@ test-root-more: inputs
 	$(PYTEST) -m more_root $(T)
 
 quick: .venv/.dev
-	$(PYTEST) -m "not slow and not boot and not more_boots and not root and not online and not interop" $(T)
+	$(PYTEST) -m "not slow and not boot and not more_boots and not more_kills and not root and not online and not interop" $(T)
 
 fuzz: .venv/.dev
 	PLUTO_FUZZ_EXAMPLES=20000 $(PYTEST) tests/fuzz

@@ -103,14 +103,15 @@ def test_what_does_not_pass_leaves_the_old_machine(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["403", "412", "500", "lost"])
-def test_any_one_change_may_fail(azure: Azure, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.more_kills, id="every"), 15])
+def test_any_one_change_may_fail(azure: Azure, tmp_path: Path, kind: str, step: int) -> None:
     errors = {
         "403": Refused(403, "Forbidden"),
         "412": Refused(412, "PreconditionFailed"),
         "500": Refused(500, "Internal"),
     }
     azure.cloud.slowness = 1
-    for at in range(1, 60, 5):
+    for at in range(1, 60, step):
         desk = Desk(azure, tmp_path)
         desk.apply(desk.making(5))
         # Again and again, so that it is not only waited for.

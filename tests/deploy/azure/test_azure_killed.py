@@ -15,7 +15,7 @@ from simulators.pretend_target import Killed
 pytestmark = pytest.mark.slow
 
 MOST = 80
-STEP = {"disk": 1, "gallery": 3}  # the second route differs in its first steps alone
+EVERY = pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.more_kills, id="every"), 5])
 
 
 class Kept:
@@ -44,13 +44,14 @@ def killed(desk: Desk, act: Any, at: int, *, late: bool) -> bool:
     return False
 
 
+@EVERY
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("route", ["disk", "gallery"])
-def test_while_the_first_machine_is_made(azure: Azure, tmp_path: Path, route: str, *, late: bool) -> None:
+def test_while_the_first_machine_is_made(azure: Azure, tmp_path: Path, route: str, step: int, *, late: bool) -> None:
     azure.cloud.slowness = 1
     desk = Desk(azure, tmp_path).with_route(route)
     making, empty = desk.making(5), Kept(azure)
-    for at in range(1, MOST, STEP[route]):
+    for at in range(1, MOST, step):
         empty.restore()
         if not killed(desk, lambda: desk.apply(making), at, late=late):
             break
@@ -61,15 +62,16 @@ def test_while_the_first_machine_is_made(azure: Azure, tmp_path: Path, route: st
     assert 15 < at < MOST - 1
 
 
+@EVERY
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("route", ["disk", "gallery"])
-def test_while_a_machine_is_exchanged(azure: Azure, tmp_path: Path, route: str, *, late: bool) -> None:
+def test_while_a_machine_is_exchanged(azure: Azure, tmp_path: Path, route: str, step: int, *, late: bool) -> None:
     azure.cloud.slowness = 1
     desk = Desk(azure, tmp_path).with_route(route)
     desk.apply(desk.making(5))
     making, before = desk.making(7), Kept(azure)
     gaps = 0
-    for at in range(1, MOST, STEP[route]):
+    for at in range(1, MOST, step):
         before.restore()
         if not killed(desk, lambda: desk.apply(making), at, late=late):
             break
@@ -78,23 +80,24 @@ def test_while_a_machine_is_exchanged(azure: Azure, tmp_path: Path, route: str, 
         desk.apply(making)
         assert desk.serves() == "7 honest", at
         assert set(desk.states().values()) <= {"running", "stopped", "a", "b"}, at
-        if at % 3 == 0:
+        if step > 1 or at % 3 == 0:
             desk.destroy()
             assert desk.inventory() == [], at
     assert 15 < at < MOST - 1
     assert gaps <= 2, "only while the address moves does nobody serve"
 
 
+@EVERY
 @pytest.mark.parametrize("command", ["destroy", "rollback"])
-def test_while_it_is_undone(azure: Azure, tmp_path: Path, command: str) -> None:
+def test_while_it_is_undone(azure: Azure, tmp_path: Path, command: str, step: int) -> None:
     azure.cloud.slowness = 1
     desk = Desk(azure, tmp_path)
     desk.apply(desk.making(5))
     desk.apply(desk.making(7))
     both = Kept(azure)
-    for at in range(1, MOST):
+    for at in range(1, MOST, step):
         both.restore()
-        if not killed(desk, getattr(desk, command), at, late=at % 2 == 0):
+        if not killed(desk, getattr(desk, command), at, late=at // step % 2 == 0):
             break
         getattr(desk, command)()
         if command == "destroy":

@@ -16,17 +16,18 @@ from pluto_measure.errors import RefusedError
 from simulators.google.worlds import World, refusing, world
 
 pytestmark = pytest.mark.slow
+EVERY = pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.more_kills, id="every"), 4])
 KINDS = pytest.mark.parametrize(
     ("kind", "settled"), [(SPACE_KIND, False), (TDX_KIND, True)], ids=["space-at-once", "tdx"]
 )
 _MOST = 60
 
 
-def kills(one: World, act: Callable[[], object], *, settled: bool) -> Iterator[int]:
-    """Once for every change that a command makes, from the same beginning, after it was killed there."""
+def kills(one: World, act: Callable[[], object], *, settled: bool, step: int) -> Iterator[int]:
+    """Once for every `step`th change that a command makes, from the same beginning, after it was killed there."""
     restore = one.snapshot()
     one.cloud.state.polls = 1 if settled else 3
-    for change in range(1, _MOST):
+    for change in range(1, _MOST, step):
         restore()
         one.served.clear()
         with one.killed_at(change, "after"):
@@ -47,32 +48,35 @@ def assert_serves(one: World, name: str) -> None:
     assert all(machine.generation is not None for machine in scene.machines)
 
 
+@EVERY
 @KINDS
-def test_a_first_machine(tmp_path: Path, kind: str, *, settled: bool) -> None:
+def test_a_first_machine(tmp_path: Path, kind: str, step: int, *, settled: bool) -> None:
     with world(tmp_path, kind) as one:
         one.release("one")
-        for _ in kills(one, one.apply, settled=settled):
+        for _ in kills(one, one.apply, settled=settled, step=step):
             one.apply()
             assert_serves(one, "one")
 
 
+@EVERY
 @KINDS
-def test_a_first_machine_that_nobody_wants_any_more(tmp_path: Path, kind: str, *, settled: bool) -> None:
+def test_a_first_machine_that_nobody_wants_any_more(tmp_path: Path, kind: str, step: int, *, settled: bool) -> None:
     with world(tmp_path, kind) as one:
         one.release("one")
-        for change in kills(one, one.apply, settled=settled):
+        for change in kills(one, one.apply, settled=settled, step=step):
             one.destroy()
             assert one.left() == [], f"after a kill at change {change}"
 
 
+@EVERY
 @KINDS
 @pytest.mark.parametrize("strategy", ["blue-green", "replace"])
-def test_an_upgrade(tmp_path: Path, kind: str, strategy: str, *, settled: bool) -> None:
+def test_an_upgrade(tmp_path: Path, kind: str, strategy: str, step: int, *, settled: bool) -> None:
     with world(tmp_path, kind, strategy=strategy) as one:
         one.release("one")
         one.apply()
         one.release("two")
-        for change in kills(one, one.apply, settled=settled):
+        for change in kills(one, one.apply, settled=settled, step=step):
             one.apply()
             assert_serves(one, "two")
             if strategy == "blue-green":
@@ -80,12 +84,13 @@ def test_an_upgrade(tmp_path: Path, kind: str, strategy: str, *, settled: bool) 
                 assert one.served.count(False) <= 5, f"only while the address moves, at change {change}"
 
 
-def test_an_upgrade_to_what_is_then_refused_leads_clients_back(tmp_path: Path) -> None:
+@EVERY
+def test_an_upgrade_to_what_is_then_refused_leads_clients_back(tmp_path: Path, step: int) -> None:
     with world(tmp_path, TDX_KIND) as one:
         one.release("one")
         one.apply()
         one.release("two")
-        for change in kills(one, one.apply, settled=True):
+        for change in kills(one, one.apply, settled=True, step=step):
             moved = one.look().serving == "b"
             one.judge = refusing("two")
             # A machine that was led to before it was refused has the address until it is stopped.
@@ -98,24 +103,26 @@ def test_an_upgrade_to_what_is_then_refused_leads_clients_back(tmp_path: Path) -
             one.judge, one.insist = refusing(), True
 
 
+@EVERY
 @KINDS
-def test_a_way_back(tmp_path: Path, kind: str, *, settled: bool) -> None:
+def test_a_way_back(tmp_path: Path, kind: str, step: int, *, settled: bool) -> None:
     with world(tmp_path, kind) as one:
         one.release("one")
         one.apply()
         one.release("two")
         one.apply()
-        for _ in kills(one, one.rollback, settled=settled):
+        for _ in kills(one, one.rollback, settled=settled, step=step):
             one.rollback()
             assert_serves(one, "one")
 
 
+@EVERY
 @KINDS
-def test_destroy(tmp_path: Path, kind: str, *, settled: bool) -> None:
+def test_destroy(tmp_path: Path, kind: str, step: int, *, settled: bool) -> None:
     with world(tmp_path, kind) as one:
         for name in ("one", "two"):
             one.release(name)
             one.apply()
-        for change in kills(one, one.destroy, settled=settled):
+        for change in kills(one, one.destroy, settled=settled, step=step):
             one.destroy()
             assert one.left() == [], f"after a kill at change {change}"
