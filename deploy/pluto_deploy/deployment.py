@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 from pluto_deploy import platforms
 from pluto_deploy.azure.wanted import Azure
+from pluto_deploy.google.wanted import GoogleSpace
 from pluto_deploy.google.wanted import possible as possible_on_google
 from pluto_deploy.metal.layout import GUEST_PORT, checked_name
 from pluto_deploy.platforms import POLICY, ROUTED, BareMetal, Local, Platform, is_path, one_of
@@ -22,14 +23,15 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.platform_file import parse_size
 from pluto_measure.toml import table
-from pluto_notary.config import encode_payload
+from pluto_notary.config import Acme, encode_payload, is_directory, is_host_name
 from pluto_notary.errors import ConfigError
 
-__all__ = ["POLICY", "ROUTED", "BareMetal", "Deployment", "Local", "Network", "Platform"]
+__all__ = ["POLICY", "ROUTED", "BareMetal", "Certificate", "Deployment", "Local", "Network", "Platform"]
 
 T = TypeVar("T")
 VERSION: Final = 1
 STRATEGIES: Final = ("blue-green", "replace")
+HTTPS: Final = 443
 
 _WHAT: Final = "deployment"
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -57,6 +59,20 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the notary asks a CA for, by ACME: it is awaited before what clients reach is appraised.
+
+    directory  the URL of the CA's ACME directory
+    domain     the name that it is for
+    roots      a PEM file: whose word for it counts; None: this computer's own
+    """
+
+    directory: str
+    domain: str
+    roots: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One machine that serves, as an operator wants it. Memory in bytes, `timeout` in seconds from start to evidence.
 
@@ -74,6 +90,7 @@ class Deployment:
     payload: bytes  # the run-time configuration
     strategy: str
     timeout: int
+    certificate: Certificate | None = None
 
     @property
     def kind(self) -> str:
@@ -87,6 +104,8 @@ class Deployment:
             raise FormatError(_WHAT, f"version {version} is not known")
         platform = platforms.parse(fields.sub("platform"), folder)
         size, update = fields.sub("size"), fields.sub("update")
+        network = _network(fields.sub("network"))
+        certificate = _certificate(fields.optional("certificate"), network, platform, folder)
         deployment = cls(
             name=_named("name", checked_name, fields.take("name", str)),
             release=_path(fields, "release", folder),
@@ -95,10 +114,11 @@ class Deployment:
             platform=platform,
             cpus=_between("size.cpus", size.take("cpus", int), 1, 4096),
             memory=_named("size.memory", parse_size, size.take("memory", int, str)),
-            network=_network(fields.sub("network")),
-            payload=_notary(fields.sub("notary")),
+            network=network,
+            payload=_notary(fields.sub("notary"), certificate),
             strategy=one_of(f"{_WHAT}.update.strategy", update.take("strategy", str), STRATEGIES),
             timeout=_between("update.timeout", update.take("timeout", int), 1, _LONGEST_TIMEOUT),
+            certificate=certificate,
         )
         for part in (size, update, fields):
             part.end()
@@ -123,13 +143,44 @@ def _network(fields: Fields) -> Network:
     return Network(domain, listed, address, mac, tuple(map(_egress, egress)))
 
 
-def _notary(fields: Fields) -> bytes:
+def _certificate(fields: Fields | None, network: Network, platform: Platform, folder: Path) -> Certificate | None:
+    """FormatError also where no CA could ever give one."""
+    if fields is None:
+        return None
+    directory, roots = fields.take("directory", str), fields.get("roots", None, str)
+    fields.end()
+    if not is_directory(directory):
+        problem = "must be the https URL of an ACME directory, in its plainest spelling"
+        raise FormatError(f"{_WHAT}.certificate.directory", problem)
+    if roots is not None and not is_path(roots):
+        raise FormatError(f"{_WHAT}.certificate.roots", "must be a path")
+    if isinstance(platform, Local | GoogleSpace):
+        why = "no CA reaches a port of the loopback interface"
+        why = why if isinstance(platform, Local) else "the container reads no setting of the operator's"
+        raise FormatError(f"{_WHAT}.certificate", f'cannot be had with kind "{platform.kind}": {why}')
+    if network.domain is None or not is_host_name(network.domain):
+        problem = "must be a name of two labels or more with [certificate]: it is what the CA vouches for"
+        raise FormatError(f"{_WHAT}.network.domain", problem)
+    if HTTPS not in network.ports:
+        raise FormatError(f"{_WHAT}.network.ports", f"must have {HTTPS} with [certificate]: that is where the CA comes")
+    filtered = not isinstance(platform, BareMetal) or platform.network == ROUTED
+    if filtered and (way := ("tcp", _port_of(directory))) not in network.egress:
+        problem = f"must have tcp:{way[1]} with [certificate]: the notary asks the CA by it"
+        raise FormatError(f"{_WHAT}.network.egress", problem)
+    return Certificate(directory, network.domain, None if roots is None else folder / roots)
+
+
+def _port_of(directory: str) -> int:
+    port = directory.split("/", 3)[2].partition(":")[2]
+    return int(port) if port else HTTPS
+
+
+def _notary(fields: Fields, certificate: Certificate | None) -> bytes:
     label = fields.get("deployment", None, str)
     fields.end()
-    if label is None:
-        return b""
+    acme = None if certificate is None else Acme(certificate.directory, certificate.domain)
     try:
-        return encode_payload(deployment=label)
+        return encode_payload(deployment=label, acme=acme)
     except ConfigError as error:
         raise FormatError(f"{_WHAT}.notary", str(error)) from error
 
@@ -184,9 +235,10 @@ def _possible_on_a_host(deployment: Deployment, platform: BareMetal) -> None:
     if deployment.strategy != "replace":
         problem = f'{platform.network} gives the trust domain one address of its own, so strategy must be "replace"'
         raise FormatError(f"{_WHAT}.update", problem)
-    if network.address is None or network.mac is None or network.ports != (GUEST_PORT,) or network.egress:
+    own = set(network.ports) <= {HTTPS, GUEST_PORT}  # nothing translates ports, and the notary listens on both
+    if network.address is None or network.mac is None or not own or network.egress:
         problem = f"with {platform.network} the host filters nothing: address and mac are required"
-        raise FormatError(f"{_WHAT}.network", f"{problem}, ports is [{GUEST_PORT}], egress is []")
+        raise FormatError(f"{_WHAT}.network", f"{problem}, ports are of {HTTPS} and {GUEST_PORT}, egress is []")
 
 
 def _path(fields: Fields, name: str, folder: Path) -> Path:

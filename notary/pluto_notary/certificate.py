@@ -1,5 +1,7 @@
 """The outer key and its self-signed certificate, made anew in every process. The key never leaves the process.
 
+An authority's certificate for the same key may be shown in its place (`pluto_notary.acme`).
+
 Certificate and key file are written here, not by a library: they are two fixed structures, and the library's modules
 for certificates and key files would double what runs in the trust domain. Nobody trusts this certificate for its name
 or its dates (the clock is the host's): evidence binds the digest of its key. RFC 5280, 4.1; RFC 5480; RFC 5758;
@@ -12,7 +14,7 @@ import hashlib
 import os
 import ssl
 from base64 import encodebytes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
@@ -32,11 +34,12 @@ _ALT_NAME: Final = bytes.fromhex("551d11")  # 2.5.29.17
 
 @record
 class OuterIdentity:
-    """What ends the outer TLS. `key_pem` is secret."""
+    """What ends the outer TLS. `key_pem` and `key`, which are the same, are secret."""
 
     certificate: bytes  # DER
     key_pem: bytes
     key_digest: bytes  # SHA-256 of the SubjectPublicKeyInfo in DER
+    key: ec.EllipticCurvePrivateKey
 
     def __repr__(self) -> str:
         return f"OuterIdentity(key_digest={self.key_digest.hex()})"
@@ -55,23 +58,27 @@ def make_identity(random: Callable[[int], bytes]) -> OuterIdentity:
     certificate = _tlv(_SEQUENCE, body, _algorithm(), _tlv(_BITS, b"\0", signature))
     secret = _tlv(_OCTETS, numbers.private_value.to_bytes(32, "big"))
     key_file = _tlv(_SEQUENCE, _tlv(_INTEGER, b"\1"), secret, _tlv(0xA0, _tlv(_OID, _P256)))
-    return OuterIdentity(certificate, _pem("EC PRIVATE KEY", key_file), hashlib.sha256(spki).digest())
+    return OuterIdentity(certificate, _pem("EC PRIVATE KEY", key_file), hashlib.sha256(spki).digest(), key)
 
 
-def server_context(identity: OuterIdentity) -> ssl.SSLContext:
-    """TLS 1.3 only, HTTP/1.1 by ALPN, no session tickets: every session proves the key anew."""
+def server_context(identity: OuterIdentity, chain: Sequence[bytes] = ()) -> ssl.SSLContext:
+    """TLS 1.3 only, HTTP/1.1 by ALPN, no session tickets: every session proves the key anew.
+
+    `chain`: certificates in DER, of which the first is for this key, to be shown instead of its own. ssl.SSLError.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     # Some Python 3.11 sets it: an end that anybody on the way can make would pass for the client's goodbye.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
-    _load_chain(context, identity.key_pem + _pem("CERTIFICATE", identity.certificate))
+    shown = b"".join(_pem("CERTIFICATE", one) for one in chain or (identity.certificate,))
+    load_chain(context, identity.key_pem + shown)
     return context
 
 
-def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
-    """The standard library loads keys from files only; on Linux the file is anonymous memory."""
+def load_chain(context: ssl.SSLContext, pem: bytes) -> None:
+    """Key and certificates in PEM. The standard library takes files only; on Linux it is anonymous memory."""
     if not hasattr(os, "memfd_create"):
         _load_chain_from_disk(context, pem)
         return

@@ -30,6 +30,20 @@ _CHANNEL_CODES: Final = (
     *("evidence", "egress", "resolve", "connect", "certificate", "redirect", "violation", "clock", "unsupported"),
     "internal",
 )
+# Why no certificate was had: no exchange with the authority (pluto_notary.fetch.errors), ...
+_EXCHANGE_CODES: Final = ("egress", "resolve", "connect", "certificate", "tls", "http", "redirect", "size", "time")
+# ... what it said (RFC 8555, 6.7, in its words), ...
+CA_PROBLEMS: Final = (
+    *("accountDoesNotExist", "badCSR", "badNonce", "badPublicKey", "badSignatureAlgorithm", "caa", "compound"),
+    *("connection", "dns", "externalAccountRequired", "incorrectResponse", "malformed", "orderNotReady", "rateLimited"),
+    *("rejectedIdentifier", "serverInternal", "tls", "unauthorized", "unsupportedIdentifier", "userActionRequired"),
+)
+# ... or what we found in it.
+_FOUND_CODES: Final = (
+    *("answer", "challenge", "identifier", "late", "clock", "chain", "key", "name", "validity"),
+    "internal",
+)
+CERTIFICATE_CODES: Final = (*_EXCHANGE_CODES, *(f"ca-{word}" for word in (*CA_PROBLEMS, "other")), *_FOUND_CODES)
 REFUSALS: Final = tuple(dict.fromkeys((*EVIDENCE_CODES, *_HTTP_CODES, *_CHANNEL_CODES)))
 
 _DIGITS: Final = frozenset("0123456789")
@@ -64,6 +78,7 @@ SCHEMA: Final[Mapping[str, Mapping[str, Rule]]] = {
     "proof": {},
     "refused": {"code": REFUSALS},
     "time": {"state": ("known", "unknown")},
+    "certificate": {"state": ("asked", "shown", "failed"), "code": ("none", *CERTIFICATE_CODES)},
     "dropped": {"count": is_number},
     "stopping": {"component": COMPONENTS},
 }

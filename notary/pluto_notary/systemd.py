@@ -17,9 +17,22 @@ OS_RELEASE: Final = "/usr/lib/os-release"
 
 
 def handed_descriptors(environment: Mapping[str, str], pid: int) -> dict[str, int]:
-    """Names and numbers of the descriptors that were handed to process `pid`; see sd_listen_fds_with_names(3)."""
+    """Names and numbers of the descriptors that were handed to process `pid`, the first of each name."""
+    found: dict[str, int] = {}
+    for number, name in enumerate(_names(environment, pid), _FIRST_FD):
+        found.setdefault(name, number)
+    return found
+
+
+def descriptors_named(environment: Mapping[str, str], pid: int, name: str) -> tuple[int, ...]:
+    """All numbers of that name, in the order of the unit: a socket unit with two addresses hands over two."""
+    return tuple(number for number, known in enumerate(_names(environment, pid), _FIRST_FD) if known == name)
+
+
+def _names(environment: Mapping[str, str], pid: int) -> list[str]:
+    """The names, in the order of the numbers; see sd_listen_fds_with_names(3)."""
     if environment.get("LISTEN_PID") != str(pid):
-        return {}
+        return []
     try:
         count = int(environment.get("LISTEN_FDS", "0"))
     except ValueError as error:
@@ -27,7 +40,7 @@ def handed_descriptors(environment: Mapping[str, str], pid: int) -> dict[str, in
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     if not 0 <= count <= 16 or (count and len(names) != count):
         raise FormatError("LISTEN_FDNAMES", f"{len(names)} names for {count} descriptors")
-    return {name: _FIRST_FD + index for index, name in enumerate(names[:count])}
+    return names[:count]
 
 
 def notify(environment: Mapping[str, str], message: str) -> None:

@@ -66,7 +66,7 @@ def main(file: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         build_id = bytes.fromhex(wanted["buildId"])
-        run(Settings(listener, build_id, ConstantProvider(wanted["envelope"]), made, events, LIMITS, ready))
+        run(Settings((listener,), build_id, ConstantProvider(wanted["envelope"]), made, events, LIMITS, ready))
 
 
 if __name__ == "__main__":

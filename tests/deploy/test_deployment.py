@@ -166,7 +166,8 @@ def test_a_path_that_is_absolute_stays_so() -> None:
     [
         ("size.cpus", 8, "size"),
         ("size.memory", "8G", "size"),
-        ("network.ports", [443], "8443"),
+        ("network.ports", [8444], "8443"),
+        ("network.ports", [443, 8443, 80], "8443"),
         ("network.address", "192.0.2.1", "the cloud's to give"),
         ("network.mac", "52:54:00:12:34:56", "the cloud's to give"),
         ("platform.more", "x", "unknown member more"),
@@ -186,6 +187,14 @@ def test_a_container_needs_its_registry_and_reads_no_configuration() -> None:
             parse(changed(SPACE, path, value))
 
 
+@pytest.mark.parametrize("ports", [[443], [443, 8443], [8443, 443]])
+def test_a_machine_of_ours_serves_on_either_port_and_a_container_on_one(ports: list[int]) -> None:
+    for document in (GOOGLE_TDX, AZURE, BRIDGED):
+        assert parse(changed(document, "network.ports", ports)).network.ports == tuple(ports)
+    with pytest.raises(FormatError, match=r"must be of \[8443\]"):
+        parse(changed(SPACE, "network.ports", ports))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_is_read(name: str) -> None:
     text = (ROOT / f"docs/examples/deployment-{name}.toml").read_text()
@@ -196,7 +205,8 @@ def test_the_page_shows_the_examples_and_names_every_key() -> None:
     page = (ROOT / "docs/formats/deployment.md").read_text()
     for name in NAMES:
         assert f"../examples/deployment-{name}.toml" in page
-    for document in (changed(LOCAL, "notary.deployment", "x"), changed(BRIDGED, "platform.key", "x"), *CLOUDS):
+    told = changed(METAL, "certificate", {"directory": "https://ca.example/directory", "roots": "x"})
+    for document in (changed(LOCAL, "notary.deployment", "x"), changed(BRIDGED, "platform.key", "x"), told, *CLOUDS):
         for path, _ in leaves(document):
             assert f"`{path.rpartition('.')[2]}`" in page, path
     for shown in page.split("```toml\n")[1:]:
@@ -298,7 +308,7 @@ REFUSED: list[tuple[dict[str, Any], str, Any, str]] = [
     (BRIDGED, "network.mac", None, "address and mac are required"),
     (BRIDGED, "network.mac", "52:54:00:12:34:5G", "deployment.network.mac"),
     (BRIDGED, "network.mac", "53:54:00:12:34:56", "deployment.network.mac"),
-    (BRIDGED, "network.ports", [443], "ports is [8443]"),
+    (BRIDGED, "network.ports", [444], "ports are of 443 and 8443"),
     (BRIDGED, "network.egress", ["tcp:443"], "egress is []"),
 ]
 

@@ -10,8 +10,16 @@ from pluto_notary import config
 
 def seeds() -> list[bytes]:
     payload = config.encode_payload(deployment="staging-1")
+    acme = config.Acme("https://ca.example/directory", "notary.example")
     text = config.encode_config_text(payload).encode()
-    return [payload, b"", len(payload).to_bytes(4, "big") + payload, text, b"AAAAAA=="]
+    return [
+        payload,
+        config.encode_payload(deployment="a", acme=acme),
+        b"",
+        len(payload).to_bytes(4, "big") + payload,
+        text,
+        b"AAAAAA==",
+    ]
 
 
 def target(data: bytes) -> None:
@@ -20,8 +28,7 @@ def target(data: bytes) -> None:
             accepted = config.parse_payload(payload)
         except FormatError:
             continue
-        if accepted.deployment is not None:
-            assert config.encode_payload(deployment=accepted.deployment) == payload
+        assert config.encode_payload(deployment=accepted.deployment, acme=accepted.acme) == payload
 
 
 def _from_disk(data: bytes) -> bytes:

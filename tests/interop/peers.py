@@ -31,6 +31,7 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "python-eth": ("requirements.txt",),
     "openapi": ("requirements.txt",),
     "python-gcs": ("requirements.txt",),
+    "go-pebble": ("go.mod", "go.sum"),
     "azurite": ("package.json", "package-lock.json"),
 }
 

@@ -1,7 +1,7 @@
 """Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
     python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor] [channel] [python-eth]
-                                    [openapi] [python-gcs] [azurite]
+                                    [openapi] [python-gcs] [azurite] [go-pebble]
 
 Everything is pinned: go.sum, crates.lock, mosaik.sha256, package-lock.json, requirements.txt with hashes. What comes
 out lies in build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine
@@ -32,10 +32,10 @@ class AbsentError(Exception):
     """This machine has no such tool chain."""
 
 
-def go(folder: str = "go", out: str = "peer-go") -> None:
+def go(folder: str = "go", out: str = "peer-go", package: str = ".") -> None:
     environment = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
     program = tool("go", Path("/usr/local/go/bin/go"))
-    run([program, "build", "-o", BUILD / "bin" / out, "."], HERE / folder, environment)
+    run([program, "build", "-o", BUILD / "bin" / out, package], HERE / folder, environment)
 
 
 def sigstore() -> None:
@@ -44,6 +44,11 @@ def sigstore() -> None:
 
 def actionlint() -> None:
     go("go-actionlint", "actionlint")
+
+
+def pebble() -> None:
+    """The certification authority that Let's Encrypt gives to those who test ACME clients."""
+    go("go-pebble", "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble")
 
 
 def rust() -> None:
@@ -107,6 +112,7 @@ def azurite() -> None:
 PEERS: Mapping[str, Callable[[], None]] = {
     "go": go, "rust": rust, "python": python, "go-sigstore": sigstore, "go-actionlint": actionlint, "zizmor": zizmor,
     "channel": channel, "python-eth": ethereum, "openapi": openapi, "python-gcs": gcs, "azurite": azurite,
+    "go-pebble": pebble,
 }  # fmt: skip
 
 

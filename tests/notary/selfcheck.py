@@ -119,7 +119,7 @@ class RunningServer:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             world = World(one_site, StillClock())
             settings = Settings(
-                listener, BUILD_ID, self._provider, lambda: world, writer, self._limits, self._note_ready
+                (listener,), BUILD_ID, self._provider, lambda: world, writer, self._limits, self._note_ready
             )
             await serve(settings, self._stop)
 

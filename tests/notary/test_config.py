@@ -14,6 +14,10 @@ from pluto_notary.errors import CONFIG_REASONS, ConfigError
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 GOOD = b'{"deployment":"staging-1","version":1}'
+ACME = config.Acme("https://acme-v02.api.letsencrypt.org/directory", "notary.example")
+CERTIFIED = (
+    b'{"acme":{"directory":"https://acme-v02.api.letsencrypt.org/directory","domain":"notary.example"},"version":1}'
+)
 
 
 def disk_of(payload: bytes, *, length: int | None = None, tail: bytes = b"") -> bytes:
@@ -33,6 +37,108 @@ def test_a_disk_carries_what_was_encoded(label: str) -> None:
 
 def test_the_payload_is_the_documented_one() -> None:
     assert config.encode_payload(deployment="staging-1") == GOOD
+
+
+def test_an_authority_stands_alone_or_beside_a_label() -> None:
+    assert config.encode_payload(acme=ACME) == CERTIFIED
+    alone = config.parse_payload(CERTIFIED)
+    assert alone == config.RuntimeConfiguration(None, hashlib.sha256(CERTIFIED).digest(), ACME)
+    both = config.parse_payload(config.encode_payload(deployment="staging-1", acme=ACME))
+    assert (both.deployment, both.acme) == ("staging-1", ACME)
+    assert config.encode_payload() == b""
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"acme":null,"version":1}',
+        b'{"acme":"https://a.b/","version":1}',
+        b'{"acme":{},"version":1}',
+        b'{"acme":{"directory":"https://a.b/"},"version":1}',
+        b'{"acme":{"domain":"notary.example"},"version":1}',
+        b'{"acme":{"directory":"https://a.b/","domain":"notary.example","roots":""},"version":1}',
+        b'{"acme":{"directory":"https://a.b/","domain":7},"version":1}',
+        b'{"acme":{"directory":"https://a.b/","domain":"notary.example"},"deployment":null,"version":1}',
+        b'{"acme":{"directory":"https://a.b/","domain":"notary.example"}}',
+    ],
+)
+def test_an_authority_in_part_or_with_more_is_refused(payload: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse_payload(payload)
+    assert caught.value.reason == "schema"
+
+
+@pytest.mark.parametrize(
+    ("directory", "good"),
+    [
+        ("https://a.b/", True),
+        ("https://a.b:14000/dir", True),
+        ("https://a.b/A-1/%20~;", True),
+        ("https://a.b/" + "x" * 243, True),
+        ("https://a.b/" + "x" * 244, False),
+        ("https://a.b", False),
+        ("http://a.b/", False),
+        ("HTTPS://a.b/", False),
+        ("https://A.b/", False),
+        ("https://a.b:443/", False),
+        ("https://a.b:0443/", False),
+        ("https://a.b:0/", False),
+        ("https://a.b:65536/", False),
+        ("https://a.b:/", False),
+        ("https://a.b:1:2/", False),
+        ("https://u@a.b/", False),
+        ("https://a.b/?x", False),
+        ("https://a.b/#x", False),
+        ("https://a.b/ x", False),
+        ("https://a.b/\n", False),
+        ("https://a.b/ä", False),
+        ("https://a.b\\@c.d/", False),
+        ("https:///", False),
+        ("https://a/", False),
+        ("https://a.b./", False),
+        ("https://1.2.3.4/", False),
+        ("https://[::1]/", False),
+        ("", False),
+    ],
+)
+def test_a_directory_is_a_url_in_its_one_spelling(directory: str, good: bool) -> None:
+    acme = config.Acme(directory, "notary.example")
+    if good:
+        assert config.parse_payload(config.encode_payload(acme=acme)).acme == acme
+        return
+    with pytest.raises(ConfigError):
+        config.encode_payload(acme=acme)
+
+
+@pytest.mark.parametrize(
+    ("domain", "good"),
+    [
+        ("notary.example", True),
+        ("a-b.c--d.xn--p1ai", True),
+        (".".join(["a" * 49] * 5) + ".bcd", True),
+        (".".join(["a" * 49] * 5) + ".bcde", False),
+        ("notary", False),
+        ("Notary.example", False),
+        ("notary.example.", False),
+        (".example", False),
+        ("a..b", False),
+        ("-a.example", False),
+        ("a-.example", False),
+        ("*.example", False),
+        ("a_b.example", False),
+        ("a.1", False),
+        ("127.0.0.1", False),
+        ("a" * 64 + ".example", False),
+        ("ä.example", False),
+        ("a.example\n", False),
+        ("", False),
+    ],
+)
+def test_a_domain_is_a_host_name(domain: str, good: bool) -> None:
+    assert config.is_host_name(domain) is good
+    if not good:
+        with pytest.raises(ConfigError):
+            config.encode_payload(acme=config.Acme("https://a.b/", domain))
 
 
 def test_an_empty_configuration_is_a_disk_of_zeros_and_has_a_digest() -> None:

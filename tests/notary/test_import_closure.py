@@ -109,7 +109,9 @@ CLOSURES = {
     },
 }
 # In the image, and loaded by none of them at its start.
-LATE = {"pluto_notary.evidence.azure", "pluto_notary.manifest.extract_html"}
+LATE = {"pluto_notary.evidence.azure", "pluto_notary.manifest.extract_html", "pluto_notary.server.certified"} | room(
+    "pluto_notary.acme", "answers chain challenge client_hello errors jose keeper order"
+)
 # Packages beyond the standard library, and how many of their modules may come along. The image has neither bcrypt nor
 # cffi's own compiler (cffi, pycparser), which come along where they are installed.
 _SERVER = {

@@ -18,9 +18,17 @@ def test_descriptors_are_found_by_name() -> None:
     assert systemd.handed_descriptors(environment, 7) == {"evidence": 3, "tpm": 4, "log": 5}
 
 
+def test_a_unit_with_several_addresses_hands_over_several_descriptors_of_one_name() -> None:
+    environment = {"LISTEN_PID": "7", "LISTEN_FDS": "4", "LISTEN_FDNAMES": "https:log:https:tpm"}
+    assert systemd.descriptors_named(environment, 7, "https") == (3, 5)
+    assert systemd.descriptors_named(environment, 7, "evidence") == ()
+    assert systemd.handed_descriptors(environment, 7) == {"https": 3, "log": 4, "tpm": 6}
+
+
 @pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "8", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "a"}])
 def test_descriptors_for_nobody_or_another_process_are_not_taken(environment: dict[str, str]) -> None:
     assert systemd.handed_descriptors(environment, 7) == {}
+    assert systemd.descriptors_named(environment, 7, "a") == ()
 
 
 @pytest.mark.parametrize(("count", "names"), [("x", "a"), ("2", "a"), ("-1", ""), ("99", ":".join("a" * 99))])

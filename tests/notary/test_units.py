@@ -73,8 +73,9 @@ def test_only_the_evidence_helper_is_handed_the_tpm_and_the_notary_no_device_at_
     assert values("pluto-notary.service", "DeviceAllow") == ["/dev/kmsg w"]
 
 
-def test_one_port_is_listened_on_and_one_group_may_ask_for_evidence() -> None:
-    assert values("pluto-notary.socket", "ListenStream") == ["8443"]
+def test_two_ports_are_listened_on_by_one_name_and_one_group_may_ask_for_evidence() -> None:
+    assert values("pluto-notary.socket", "ListenStream") == ["8443", "443"]  # the first is the one that `ready` names
+    assert values("pluto-notary.socket", "FileDescriptorName") == ["https"]
     assert values("pluto-evidence.socket", "ListenStream") == ["/run/pluto/evidence.sock"]
     assert values("pluto-evidence.socket", "SocketGroup") == ["pluto-notary"]
     assert values("pluto-evidence.socket", "SocketMode") == ["0660"]

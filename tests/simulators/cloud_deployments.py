@@ -103,6 +103,12 @@ egress = ["tcp:443"]
 strategy = "{strategy}"
 timeout = 60
 """
+CERTIFICATE: Final = """\
+[certificate]
+directory = "https://ca.example/directory"
+roots = "roots.pem"
+
+[update]"""
 
 
 @dataclass(frozen=True)
@@ -201,13 +207,20 @@ def write(
     strategy: str = "blue-green",
     label: str | None = None,
     changes: Mapping[str, str] | None = None,
+    roots: str | None = None,
 ) -> Path:
-    """DEPLOYMENT.toml, whose text has each of `changes` made, and beside it what its commands are given."""
+    """DEPLOYMENT.toml, whose text has each of `changes` made, and beside it what its commands are given.
+
+    `roots` in PEM: of a CA that is asked for a certificate.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     notary = "" if label is None else f'deployment = "{label}"\n'
     text = TOML.format(
         name=NAME, release=release, kind=kind, platform=PLATFORMS[kind], notary=notary, strategy=strategy
     )
+    if roots is not None:
+        (folder / "roots.pem").write_text(roots)
+        text = text.replace("[8443]", "[443, 8443]").replace("[update]", CERTIFICATE)
     for old, new in (changes or {}).items():
         assert old in text
         text = text.replace(old, new)

@@ -1,8 +1,9 @@
 """A deployment in a pretended cloud, and the commands about it, as an operator types them. For tests alone.
 
-Injected: the services' addresses and clocks; where evidence is fetched, as no packet reaches the addresses that a fake
-gives away. All that is said there is appraised for real. Bytes go to fakes of a bucket and a registry; what arrives in
-the bucket is shown to the fake of Compute Engine, and the registry asks for no login.
+Injected: the services' addresses and clocks; where evidence is fetched and certificates are looked at, as no packet
+reaches the addresses that a fake gives away. All that is said there is appraised for real. Bytes go to fakes of a
+bucket and a registry; what arrives in the bucket is shown to the fake of Compute Engine, and the registry asks for no
+login.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from pluto_deploy import cli, session
+from pluto_deploy import certificate, cli, session
 from pluto_deploy.azure import opening as azure_opening
+from pluto_deploy.certificate import Awaited
 from pluto_deploy.cloud.door import Door, Patience, Waiting
+from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine import evidence as fetching
 from pluto_deploy.engine import gate
 from pluto_deploy.engine.evidence import Seen as Fetched
@@ -30,6 +34,7 @@ from pluto_deploy.google.storage import Storage, Stored
 from pluto_measure.errors import SourceError
 from pluto_measure.evidence import Envelope
 from pluto_measure.progress import Progress
+from pluto_notary.config import parse_payload
 from simulators import cloud_deployments, intel
 from simulators.azure_cloud import bodies_of
 from simulators.azure_cloud import server as azure_server
@@ -43,6 +48,10 @@ from simulators.google.cloud import serving
 from simulators.google.compute import INSTANCES
 from simulators.google.state import PROJECT, ZONE
 from simulators.notaries import notary, of_machine
+from simulators.notary.certificates import Authority
+from simulators.tls_fronts import Front, front
+
+AWAITED = certificate.awaited  # before a story puts its own in place
 
 
 class Cloud(Protocol):
@@ -60,7 +69,10 @@ class Cloud(Protocol):
 
 @dataclass
 class Story:
-    """`builds`: statements' digests, and numbers, to names and modes of releases; `lie`: what evidence becomes."""
+    """`builds`: statements' digests, and numbers, to names and modes of releases; `lie`: what evidence becomes.
+
+    `authority` is the CA of certificates, which it gives a build that has been looked at as often as `patience` says.
+    """
 
     root: Path
     kind: str
@@ -71,6 +83,11 @@ class Story:
     asked: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     err: str = ""
+    authority: Authority = field(default_factory=Authority)
+    patience: Callable[[str], float] = lambda build: 0
+    looks: dict[str, int] = field(default_factory=dict)
+    waited: float = 0.0
+    site: Front | None = None
 
     def release(self, name: str, sequence: int, *, mode: str = "honest", **how: Any) -> Path:
         """Made, and named by the deployment file from now on."""
@@ -109,6 +126,25 @@ class Story:
         machine = _Machine(self.kind, self.lie(seen))
         with notary(of_machine(machine)) as (port, machine.key):
             return fetching.fetch(Address("127.0.0.1", port), nonce, timeout=timeout)
+
+    def awaited(self, deployment: Deployment, progress: Progress) -> Awaited | None:
+        """As commands make it; but no time passes, and it looks at what the fake has at an address."""
+        made = AWAITED(deployment, progress)
+
+        def sleep(seconds: float) -> None:
+            self.waited += seconds
+
+        return None if made is None else replace(made, clock=lambda: self.waited, sleep=sleep, connect=self.connect)
+
+    def connect(self, address: Address, timeout: float) -> socket.socket:
+        seen, site = self.cloud.machine(address, self.builds), self.site
+        if seen is None or site is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        acme, looked = parse_payload(seen.config).acme, self.looks.get(seen.build_id, 0)
+        self.looks[seen.build_id] = looked + 1
+        given = acme is not None and looked >= self.patience(seen.build_id)
+        site.shown = self.authority.issue(acme.domain if acme is not None else "pluto-notary", self_signed=not given)
+        return socket.create_connection(("127.0.0.1", site.port), timeout)
 
 
 @dataclass
@@ -163,7 +199,7 @@ class GoogleFake:
 
     def machine(self, address: Address, builds: dict[str, tuple[str, str]]) -> Seen | None:
         found = self._running(address.host)
-        if found is None or address.port != 8443:
+        if found is None or not google.lets_in(self.world.cloud.state, address.port):
             return None
         items = {one["key"]: one["value"] for one in found["metadata"]["items"]}
         name, mode = builds[Generation.parse(items["pluto-generation"]).release]
@@ -190,8 +226,8 @@ class AzureFake:
 
     def machine(self, address: Address, builds: dict[str, tuple[str, str]]) -> Seen | None:
         cloud = self.azure.cloud
-        found = cloud.reached(address.host, by="operators")
-        if found is None or address.port != 8443:
+        found = cloud.reached(address.host, by="operators", port=address.port)
+        if found is None or address.port not in (443, 8443):
             return None
         hidden = cloud.hidden[found["id"].lower()]
         image = bodies_of.image(hidden["content"])
@@ -210,8 +246,9 @@ class AzureFake:
 @contextlib.contextmanager
 def told(root: Path, kind: str, patch: pytest.MonkeyPatch, out: Callable[[], tuple[str, str]]) -> Iterator[Story]:
     """A story that begins with one release and nothing in the cloud."""
-    with _fake(root, kind, patch) as fake:
-        story = Story(root, kind, fake, out)
+    with _fake(root, kind, patch) as fake, front() as site:
+        story = Story(root, kind, fake, out, site=site)
+        patch.setattr(certificate, "awaited", story.awaited)
         patch.setattr(gate, "fetch", story.fetch)
         patch.setattr(session, "now", lambda: intel.NOW)
         story.release("one", 1)

@@ -244,11 +244,18 @@ def gate_of(target: PretendTarget, judge: Judge = accept) -> Callable[[Address],
     return gate
 
 
-def run(target: PretendTarget, planned: Plan, judge: Judge = accept, old: Judge = accept) -> Done:
+def run(
+    target: PretendTarget,
+    planned: Plan,
+    judge: Judge = accept,
+    old: Judge = accept,
+    certify: Callable[[Callable[[], Address]], None] | None = None,
+) -> Done:
     """Carry a plan out; `judge` is asked about the new machine, `old` about the plan's fallback."""
     with target.lock():
         gate, old_gate = gate_of(target, judge), gate_of(target, old)
-        return carry_out(planned, target, gate, Journal(None, "test"), Silent(), old_gate=old_gate)
+        journal, progress = Journal(None, "test"), Silent()
+        return carry_out(planned, target, gate, journal, progress, old_gate=old_gate, certify=certify)
 
 
 def with_room(target: PretendTarget, strategy: str) -> PretendTarget:

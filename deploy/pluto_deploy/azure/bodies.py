@@ -124,21 +124,36 @@ def network(platform: Azure, tags: Mapping[str, str]) -> Json:
     return {**_resource(platform, tags), "properties": properties}
 
 
-def rules(platform: Azure, tags: Mapping[str, str], *, clients: bool, egress: tuple[tuple[str, int], ...]) -> Json:
-    """Who reaches the machine: clients, or the operators alone; and where it may go. Nothing else passes.
+def rules(
+    platform: Azure,
+    tags: Mapping[str, str],
+    *,
+    clients: bool,
+    egress: tuple[tuple[str, int], ...],
+    ports: tuple[int, ...] = (GUEST_PORT,),
+) -> Json:
+    """Who reaches the machine: clients, at `ports`, or the operators alone; and where it may go. Nothing else passes.
 
-    What a machine needs of its host (addresses, names, metadata) is not filtered by these.
+    Operators come to GUEST_PORT in any case. What a machine needs of its host (addresses, names, metadata) is not
+    filtered by these.
     """
-    sources = [_ANYWHERE] if clients or not platform.operators else list(platform.operators)
-    inbound = _rule("in", "Inbound", _FIRST_RULE, "Tcp", str(GUEST_PORT), sources=sources)
+    operators = list(platform.operators) or [_ANYWHERE]
+    inbound = [_rule("in", "Inbound", _FIRST_RULE, "Tcp", GUEST_PORT, sources=[_ANYWHERE] if clients else operators)]
+    if clients and ports != (GUEST_PORT,):
+        inbound = [
+            _rule(f"in-{port}", "Inbound", _FIRST_RULE + number, "Tcp", port, sources=[_ANYWHERE])
+            for number, port in enumerate(sorted(ports))
+        ]
+        if GUEST_PORT not in ports:
+            inbound.append(
+                _rule("in-operators", "Inbound", _FIRST_RULE + len(ports), "Tcp", GUEST_PORT, sources=operators)
+            )
     outbound = [
-        _rule(
-            f"out-{protocol}-{port}", "Outbound", _FIRST_RULE + number, protocol.capitalize(), str(port), sources=["*"]
-        )
+        _rule(f"out-{protocol}-{port}", "Outbound", _FIRST_RULE + number, protocol.capitalize(), port, sources=["*"])
         for number, (protocol, port) in enumerate(egress)
     ]
     nothing = [_refusal("Inbound"), _refusal("Outbound")]
-    return {**_resource(platform, tags), "properties": {"securityRules": [inbound, *outbound, *nothing]}}
+    return {**_resource(platform, tags), "properties": {"securityRules": [*inbound, *outbound, *nothing]}}
 
 
 def gallery(platform: Azure, tags: Mapping[str, str]) -> Json:
@@ -174,7 +189,7 @@ def _resource(platform: Azure, tags: Mapping[str, str], *, zonal: bool = False) 
     return {**made, "zones": [platform.zone]} if zonal and platform.zone is not None else made
 
 
-def _rule(name: str, direction: str, priority: int, protocol: str, port: str, *, sources: list[str]) -> Json:
+def _rule(name: str, direction: str, priority: int, protocol: str, port: int | str, *, sources: list[str]) -> Json:
     several = len(sources) > 1
     properties: Json = {
         "access": "Allow",
@@ -182,7 +197,7 @@ def _rule(name: str, direction: str, priority: int, protocol: str, port: str, *,
         "priority": priority,
         "protocol": protocol,
         "sourcePortRange": "*",
-        "destinationPortRange": port,
+        "destinationPortRange": str(port),
         "destinationAddressPrefix": "*" if direction == "Inbound" else _ANYWHERE,
         "sourceAddressPrefixes" if several else "sourceAddressPrefix": sources if several else sources[0],
     }

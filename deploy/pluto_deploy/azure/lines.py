@@ -17,7 +17,7 @@ from pluto_deploy.azure.arm import Arm, Place
 from pluto_deploy.azure.names import BODY, LEFT, OWNER, Names
 from pluto_deploy.azure.seen import Nic
 from pluto_deploy.azure.seen import nic as parsed
-from pluto_deploy.azure.wanted import Azure
+from pluto_deploy.azure.wanted import GUEST_PORT, Azure
 from pluto_deploy.engine.scene import opposite
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.formats.strict_json import canonical
@@ -25,12 +25,13 @@ from pluto_measure.formats.strict_json import canonical
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Of one deployment."""
+    """Of one deployment. `ports`: where clients come."""
 
     arm: Arm
     names: Names
     platform: Azure
     egress: tuple[tuple[str, int], ...]
+    ports: tuple[int, ...] = (GUEST_PORT,)
 
     @property
     def public(self) -> Place:
@@ -43,7 +44,8 @@ class Lines:
     @property
     def open_rules(self) -> Json:
         """The rules in front of the machine that serves, as the file asks for them."""
-        return bodies.rules(self.platform, self.names.tags, clients=True, egress=self.egress)
+        own = self.names.tags
+        return bodies.rules(self.platform, own, clients=True, egress=self.egress, ports=self.ports)
 
     def make(self) -> None:
         """What all machines share: network, rules, the clients' address. The rules of what serves are as they were."""

@@ -66,6 +66,7 @@ def opened(
             name=deployment.name,
             platform=platform,
             egress=deployment.network.egress,
+            ports=deployment.network.ports,
             timeout=deployment.timeout,
             making=None if wish is None else making_of(wish),
             arm=arm,

@@ -16,7 +16,7 @@ _SLOT = "a"
 def bodies_of(platform: Azure, wish: Wish) -> dict[str, object]:
     """By the resources that they make, in the order in which they are sent."""
     deployment, release = wish.deployment, wish.generation.release
-    names, egress, by_disk = Names(deployment.name, platform.group), deployment.network.egress, platform.route == "disk"
+    names, network, by_disk = Names(deployment.name, platform.group), deployment.network, platform.route == "disk"
     own, mark = names.tags, {**names.tags, RELEASE: release}
 
     def id_of(place: Place) -> str:
@@ -26,7 +26,7 @@ def bodies_of(platform: Azure, wish: Wish) -> dict[str, object]:
     if platform.subnet is None:
         sent[names.vnet] = bodies.network(platform, own)
     for place, clients in ((names.closed, False), (names.open, True)):
-        sent[place] = bodies.rules(platform, own, clients=clients, egress=egress)
+        sent[place] = bodies.rules(platform, own, clients=clients, egress=network.egress, ports=network.ports)
     if platform.address is None:
         sent[names.public(None)] = bodies.address(platform, own)
     disk = names.disk(release, 0)

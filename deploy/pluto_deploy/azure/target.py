@@ -56,7 +56,7 @@ class Making:
 class AzureTarget:
     """One deployment in one resource group. `making` is None where nothing is to be made; `timeout`: until it is ready.
 
-    `room`: whether two machines run at once. `folder`: what this computer keeps of the deployment.
+    `room`: whether two machines run at once. `folder`: what this computer keeps. `ports`: where clients come.
     """
 
     name: str
@@ -70,6 +70,7 @@ class AzureTarget:
     folder: Path
     progress: Progress
     room: bool = True
+    ports: tuple[int, ...] = (GUEST_PORT,)
 
     @property
     def names(self) -> Names:
@@ -81,7 +82,7 @@ class AzureTarget:
 
     @property
     def lines(self) -> Lines:
-        return Lines(self.arm, self.names, self.platform, self.egress)
+        return Lines(self.arm, self.names, self.platform, self.egress, self.ports)
 
     def look(self) -> Scene:
         seen = self._look()
@@ -96,7 +97,7 @@ class AzureTarget:
         return costs.costs(self._look())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        return claim.held(self.arm, self.names, self.platform, self.kept, claim.SECONDS + self.timeout)
+        return claim.held(self.arm, self.names, self.platform, self.kept, claim.SECONDS + 2 * self.timeout)
 
     def put_tools(self) -> None:
         raise UsageError("Azure runs machines with its own tools")
@@ -134,11 +135,10 @@ class AzureTarget:
         yield Address(self.lines.ip(slot), GUEST_PORT)
 
     def public(self) -> Address:
-        return Address(self.lines.ip_of(self.lines.public), GUEST_PORT)
+        return Address(self.lines.ip_of(self.lines.public), self.ports[0])
 
     def switch(self, slot: str) -> None:
-        clock = self.serial_line.waiting.clock
-        begin = clock()
+        begin = (clock := self.serial_line.waiting.clock)()
         if self.lines.move(slot):
             self.progress.step(f"the address moved to machine {slot}; for {clock() - begin:.0f} s nobody served")
 

@@ -19,6 +19,7 @@ ROUTES: Final = ("disk", "gallery")
 LOGINS: Final = ("secret", "certificate", "workload-identity", "managed-identity")
 GUEST_STATES: Final = ("NonPersistedTPM", "VMGuestStateOnly", "DiskWithVMGuestState")
 GUEST_PORT: Final = 8443
+PORTS: Final = (443, GUEST_PORT)  # a machine serves on both
 
 _WHAT: Final = "deployment.platform"
 _GIB: Final = 1 << 30
@@ -118,9 +119,9 @@ class Azure:
             raise FormatError("deployment.size", problem)
 
     def refuse_ports(self, ports: tuple[int, ...]) -> None:
-        """FormatError unless clients come to the machine's own port: nothing before it translates ports."""
-        if ports != (GUEST_PORT,):
-            raise FormatError("deployment.network.ports", f"must be [{GUEST_PORT}]: no port is translated on Azure")
+        """FormatError unless clients come to the machine's own ports: nothing before it translates ports."""
+        if not set(ports) <= set(PORTS):
+            raise FormatError("deployment.network.ports", f"must be of {list(PORTS)}: no port is translated on Azure")
 
 
 def _login(fields: Fields, folder: Path) -> Login:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pluto_deploy import session
+from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import add_relaunch, document, planned_for, warned
 from pluto_deploy.engine.apply import carry_out
@@ -37,11 +37,12 @@ def run(arguments: argparse.Namespace) -> Result:
     ):
         for note in warned(opened):
             progress.step(note)
+        certify = certificate.awaited(opened.deployment, progress)
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
         gate, old_gate = opened.gate(opened.wish.expected), opened.old_gate(scene.machine(planned.fallback))
         opened.accepted.refuse_unwritable()
-        done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate)
+        done = carry_out(planned, opened.target, gate, opened.journal, progress, old_gate=old_gate, certify=certify)
         opened.remember()
         assert done.appraisal is not None, "every such plan ends with an appraisal of what serves"
         address = str(opened.target.public())

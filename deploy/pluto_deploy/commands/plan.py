@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Final
 
 from pluto_deploy import session
+from pluto_deploy.certificate import awaited
 from pluto_deploy.cloud.costs import Cost
 from pluto_deploy.commands import words
 from pluto_deploy.engine import plan as plans
@@ -48,6 +49,7 @@ def add_relaunch(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     """Plan; the document has the plan and what it was made from."""
     with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
+        awaited(opened.deployment, progress)  # what it cannot read is said before anything is done
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
         notes = warned(opened)
@@ -87,9 +89,16 @@ def planned_for(opened: Session, *, relaunch: bool) -> tuple[Plan, Scene]:
     opened.progress.doing("looking at the target")
     scene = opened.target.look()
     planned = plans.plan(opened.wish.generation, scene, strategy=opened.deployment.strategy, relaunch=relaunch)
+    planned = certified(opened, planned)
     if isinstance(opened.target, LocalTarget) and any(step.action in _LEADS for step in planned.steps):
         opened.target.refuse_taken_port()
     return planned, scene
+
+
+def certified(opened: Session, planned: Plan) -> Plan:
+    """With the certificate awaited that the file asks for."""
+    asked = opened.deployment.certificate
+    return plans.certified(planned, None if asked is None else asked.domain)
 
 
 def warned(opened: Session) -> list[str]:

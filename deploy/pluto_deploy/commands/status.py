@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from pluto_deploy import session
+from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import costs_of
 from pluto_deploy.local import console
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> Result:
         scene = opened.target.look()
         costs = costs_of(opened)
         public = opened.target.public().host if costs is not None and scene.serving is not None else None
+        seen = certificate.note(opened.deployment, opened.target) if scene.serving is not None else None
         spoke = b"" if scene.serving is None else opened.target.serial(scene.serving)
     last = [one for one in console.read(spoke) if isinstance(one, Event)][-1:]
     journal = opened.journal.last()
@@ -39,6 +40,9 @@ def run(arguments: argparse.Namespace) -> Result:
     if public is not None:
         text += f"address     {public}\n"
         facts["address"] = public
+    if seen is not None:
+        text += f"note        {seen[1]}\n"
+        facts["certificate"] = seen[0].to_json()
     if costs is not None:
         text += words.billed(costs)
         facts["costs"] = [cost.to_json() for cost in costs]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any, Final
 
-from pluto_deploy import session
+from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
+from pluto_deploy.commands.plan import certified
 from pluto_deploy.engine.scene import Generation, Machine
 from pluto_deploy.engine.standing import Standing, standing
 from pluto_deploy.engine.wish import Expected, NotVerifiedError, ReleaseNotAuthenticError
@@ -59,6 +61,9 @@ def run(arguments: argparse.Namespace) -> Result:
     """Appraise; the document has the appraisal and findings about the deployment."""
     with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
         stands, notes = appraised(opened)
+        seen = certificate.note(opened.deployment, opened.target)
+        if seen is not None and seen[0].until is None:
+            notes.append(seen[1])
         facts: dict[str, object] = {"deployment": opened.deployment.name, "kind": opened.deployment.kind}
         text = f"{words.place(opened.deployment)}, {opened.target.public()}\n" + words.standing(stands)
     return Result({**facts, **stands.to_json()}, text, stands.exit_code, tuple(notes))
@@ -77,7 +82,9 @@ def appraised(opened: Session) -> tuple[Standing, list[str]]:
     gate = opened.gate(_expected(opened, machine, opened.wish.generation))
     appraisal, notes = gate.appraise(opened.target.public())
     strategy = opened.deployment.strategy
-    return standing(opened.wish.generation, scene, machine, appraisal, strategy=strategy, older=older), notes
+    stands = standing(opened.wish.generation, scene, machine, appraisal, strategy=strategy, older=older)
+    relaunch = None if stands.relaunch is None else certified(opened, stands.relaunch)
+    return replace(stands, relaunch=relaunch), notes
 
 
 def _expected(opened: Session, machine: Machine, wanted: Generation) -> Expected:

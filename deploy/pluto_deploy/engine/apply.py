@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pluto_deploy.engine.journal import Journal
-from pluto_deploy.engine.plan import Plan, Step
+from pluto_deploy.engine.plan import LOOKS, Plan, Step
 from pluto_deploy.engine.target import Address, Target
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, VerificationError
 from pluto_measure.progress import Progress
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pluto_measure.appraise import Appraisal
 
     Gate = Callable[[Address], Appraisal]  # raises RefusedError or VerificationError for what is not accepted
+    # Returns when what answers where clients come has a certificate; SourceError where none came.
+    Certify = Callable[[Callable[[], Address]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,21 @@ class Done:
 
 
 def carry_out(
-    plan: Plan, target: Target, gate: Gate, journal: Journal, progress: Progress, *, old_gate: Gate | None = None
+    plan: Plan,
+    target: Target,
+    gate: Gate,
+    journal: Journal,
+    progress: Progress,
+    *,
+    old_gate: Gate | None = None,
+    certify: Certify | None = None,
 ) -> Done:
     """Every step of the plan, in order. The caller holds the target's lock.
 
     `gate` judges the machine that serves in the end, `old_gate` the plan's fallback, where that one has to be started
-    again; None where it never is. Raises what a step raises, after the machine that serves was seen to; the error's
-    `serving` says to which one clients are led, and `cleanup` what went wrong with that.
+    again; None where it never is. `certify` awaits the certificate, where the plan has a step for that. Raises what a
+    step raises, after the machine that serves was seen to; the error's `serving` says to which one clients are led, and
+    `cleanup` what went wrong with that.
     """
     appraisal: Appraisal | None = None
     done: list[Step] = []
@@ -46,7 +56,7 @@ def carry_out(
         notes.write(journal.note, plan, step)
         progress.doing(str(step))
         try:
-            appraisal = _one(step, plan, target, gate) or appraisal
+            appraisal = _one(step, plan, target, gate, certify) or appraisal
         except (Exception, KeyboardInterrupt) as error:  # whatever a machine provoked: it must not stay where it is
             _see_to_it(error, [*done, step], plan, target, old_gate or gate, progress)
             reason = str(error) or "interrupted"
@@ -93,7 +103,9 @@ def _see_to_it(
         progress.step(f"what was begun could not be undone: {second}")
 
 
-def _one(step: Step, plan: Plan, target: Target, gate: Gate) -> Appraisal | None:
+def _one(step: Step, plan: Plan, target: Target, gate: Gate, certify: Certify | None) -> Appraisal | None:
+    if step.action in LOOKS:
+        return _looked(step, target, gate, certify)
     slot = step.slot or ""
     match step.action:
         case "put-tools":
@@ -104,13 +116,8 @@ def _one(step: Step, plan: Plan, target: Target, gate: Gate) -> Appraisal | None
             target.create(slot)
         case "start":
             target.start(slot)
-        case "appraise":
-            with target.reach(slot) as address:
-                return gate(address)
         case "switch":
             target.switch(slot)
-        case "confirm":
-            return gate(target.public())
         case "stop":
             target.stop(slot)
         case "remove":
@@ -119,6 +126,19 @@ def _one(step: Step, plan: Plan, target: Target, gate: Gate) -> Appraisal | None
             target.close()
         case "tidy":
             target.tidy(all_of_it=plan.kind == "destroy")
+    return None
+
+
+def _looked(step: Step, target: Target, gate: Gate, certify: Certify | None) -> Appraisal | None:
+    match step.action:
+        case "appraise":
+            with target.reach(step.slot or "") as address:
+                return gate(address)
+        case "certify":
+            assert certify is not None, "a certificate is awaited where one is asked for"
+            certify(target.public)
+        case "confirm":
+            return gate(target.public())
     return None
 
 

@@ -9,15 +9,27 @@ Every step may have been done already when it is carried out, since whoever did 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pluto_deploy.engine.scene import Generation, Machine, Scene, opposite
 from pluto_measure.errors import UsageError
 
 Action = Literal[
-    "put-tools", "put-release", "create", "start", "appraise", "switch", "confirm", "stop", "remove", "close", "tidy"
+    "put-tools",
+    "put-release",
+    "create",
+    "start",
+    "appraise",
+    "switch",
+    "certify",
+    "confirm",
+    "stop",
+    "remove",
+    "close",
+    "tidy",
 ]
+LOOKS: Final = ("appraise", "certify", "confirm")  # what changes nothing
 
 _WORDS: Final[dict[str, str]] = {
     "put-tools": "copy the tools tree {subject}",
@@ -26,6 +38,7 @@ _WORDS: Final[dict[str, str]] = {
     "start": "start machine {slot}",
     "appraise": "appraise machine {slot}: evidence, release, configuration, identity",
     "switch": "lead clients to machine {slot}",
+    "certify": "wait for the certificate of {subject}",
     "confirm": "appraise what clients reach",
     "stop": "stop machine {slot}",
     "remove": "remove machine {slot}",
@@ -36,7 +49,10 @@ _WORDS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. `subject`: a digest in hex; `why`: what made it necessary, in words."""
+    """One thing to do. `subject`: a digest in hex, or the name that a certificate is for; `why`: what made it
+
+    necessary, in words.
+    """
 
     action: Action
     slot: str | None = None
@@ -44,7 +60,8 @@ class Step:
     why: str = ""
 
     def __str__(self) -> str:
-        return _WORDS[self.action].format(slot=self.slot, subject=(self.subject or "")[:12])
+        subject = self.subject or ""
+        return _WORDS[self.action].format(slot=self.slot, subject=subject if self.action == "certify" else subject[:12])
 
     def to_json(self) -> dict[str, object]:
         document = {"action": self.action, "slot": self.slot, "subject": self.subject, "text": str(self)}
@@ -63,7 +80,7 @@ class Plan:
     @property
     def changes(self) -> bool:
         """Whether anything is changed; a plan that only looks is done already."""
-        return any(step.action not in ("confirm", "appraise") for step in self.steps)
+        return any(step.action not in LOOKS for step in self.steps)
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -122,6 +139,16 @@ def destroy(scene: Scene) -> Plan:
             steps.append(Step("stop", machine.slot))
         steps.append(Step("remove", machine.slot))
     return Plan("destroy", (*steps, Step("tidy")), None)
+
+
+def certified(planned: Plan, domain: str | None) -> Plan:
+    """The same, with the certificate for `domain` awaited before what clients reach is appraised; None: as it is."""
+    if domain is None:
+        return planned
+    steps: list[Step] = []
+    for step in planned.steps:
+        steps += [Step("certify", step.slot, domain), step] if step.action == "confirm" else [step]
+    return replace(planned, steps=tuple(steps))
 
 
 def _back_to_the_last(scene: Scene, strategy: str) -> Plan:

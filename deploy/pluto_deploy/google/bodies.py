@@ -94,10 +94,13 @@ def address(name: str) -> dict[str, Any]:
     return {"name": name, "addressType": "EXTERNAL", "networkTier": "PREMIUM", "ipVersion": "IPV4"}
 
 
-def firewall(names: Names, place: Place, which: str, egress: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """One of the rules of a deployment: clients come to one port, and machines go to what `egress` lists.
+def firewall(
+    names: Names, place: Place, which: str, egress: Sequence[tuple[str, int]], ports: Sequence[int] = (GUEST_PORT,)
+) -> dict[str, Any]:
+    """One of the rules of a deployment: clients come to `ports`, and machines go to what `egress` lists.
 
-    What is not listed is denied by a rule of ours, as networks have defaults that allow more.
+    What is not listed is denied by a rule of ours, as networks have defaults that allow more. GUEST_PORT is open in any
+    case: a machine is asked for evidence by it before clients are led there, and rules are of all machines alike.
     """
     assert which in RULES
     inwards, denies = which.startswith("in"), which.endswith("none")
@@ -112,13 +115,15 @@ def firewall(names: Names, place: Place, which: str, egress: Sequence[tuple[str,
     }
     if denies:
         return {**body, "denied": [{"IPProtocol": "all"}]}
-    allowed = [("tcp", GUEST_PORT)] if inwards else egress
+    allowed = [("tcp", port) for port in sorted({GUEST_PORT, *ports})] if inwards else egress
     return {**body, "allowed": [{"IPProtocol": kind, "ports": [str(port)]} for kind, port in allowed]}
 
 
-def firewalls(names: Names, place: Place, egress: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+def firewalls(
+    names: Names, place: Place, egress: Sequence[tuple[str, int]], ports: Sequence[int] = (GUEST_PORT,)
+) -> list[dict[str, Any]]:
     """All of them. A rule cannot allow nothing, so where nothing may go out there is none that allows."""
-    return [firewall(names, place, which, egress) for which in RULES if egress or which != "out"]
+    return [firewall(names, place, which, egress, ports) for which in RULES if egress or which != "out"]
 
 
 def _disk(name: str, zone: str, boot: Boot, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -28,12 +28,13 @@ Machines = Mapping[str, Instance]
 
 @dataclass(frozen=True, slots=True)
 class Leading:
-    """Of one deployment. `egress`: what machines may connect to."""
+    """Of one deployment. `egress`: what machines may connect to; `ports`: where clients come."""
 
     compute: Compute
     names: Names
     place: Place
     egress: tuple[tuple[str, int], ...]
+    ports: tuple[int, ...]
 
     @property
     def address_name(self) -> str:
@@ -73,7 +74,7 @@ class Leading:
 
     def rules(self) -> None:
         """All rules as they should be; rules that allow too much go first."""
-        wanted = {one["name"]: one for one in bodies.firewalls(self.names, self.place, self.egress)}
+        wanted = {one["name"]: one for one in bodies.firewalls(self.names, self.place, self.egress, self.ports)}
         for name in sorted(self._wrong_rules(), key=lambda name: name in wanted):
             there = self.compute.get("firewalls", name)
             if name not in wanted:
@@ -85,6 +86,13 @@ class Leading:
                 self._insert_rule(wanted[name])
             else:
                 self.compute.patch("firewalls", name, wanted[name], f"changing the firewall rule {name}")
+
+    def door(self) -> None:
+        """Rules for the first machine, and a way in for whoever asks it for evidence. Where there are some they are that
+        of what serves, and stay until clients are led elsewhere.
+        """
+        if self.compute.get("firewalls", self.names.rule("in")) is None:
+            self.rules()
 
     def lead(self, slot: str, machines: Machines) -> None:
         """The address to this machine, then its label."""
@@ -173,7 +181,7 @@ class Leading:
 
     def _wrong_rules(self) -> set[str]:
         """Names of rules that are not there, not wanted, or not as they should be."""
-        wanted = {one["name"]: one for one in bodies.firewalls(self.names, self.place, self.egress)}
+        wanted = {one["name"]: one for one in bodies.firewalls(self.names, self.place, self.egress, self.ports)}
         found = {one.text("name"): one for one in self._own_rules()}
         right = {name for name, one in found.items() if name in wanted and _is_rule(one, wanted[name])}
         return (set(wanted) | set(found)) - right

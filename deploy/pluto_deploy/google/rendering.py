@@ -27,7 +27,8 @@ def bodies_of(platform: GoogleSpace | GoogleTdx, wish: Wish) -> dict[str, object
         sent["images.insert"] = bodies.image(own, source, labels=names.image_labels(wish.generation.release))
         boot, reference = Boot(f"projects/{place.project}/global/images/{own}", bodies.OWN_DISK), None
     sent["instances.insert"] = making.machine(platform, names, _SLOT, wish, boot, reference)
-    for rule in bodies.firewalls(names, place, wish.deployment.network.egress):
+    network = wish.deployment.network
+    for rule in bodies.firewalls(names, place, network.egress, network.ports):
         sent[f"firewalls.insert/{rule['name']}"] = rule
     if place.address is None:
         sent["addresses.insert"] = bodies.address(names.address)

@@ -63,7 +63,8 @@ class GoogleTarget:
 
     @property
     def leading(self) -> Leading:
-        return Leading(self.compute, self.names, self.place, self.deployment.network.egress)
+        network = self.deployment.network
+        return Leading(self.compute, self.names, self.place, network.egress, network.ports)
 
     def look(self) -> Scene:
         if self.wish is not None:
@@ -99,6 +100,7 @@ class GoogleTarget:
             return
         if there is not None:
             raise SourceError(f"there is a machine {name} of another generation")
+        self.leading.door()  # it runs as it is made, and the rules are what it may not do
         try:
             body = making.body(self.platform, self.names, slot, wish, self.content)
             self.compute.insert("instances", body, f"making machine {slot}")
@@ -132,6 +134,7 @@ class GoogleTarget:
     @contextlib.contextmanager
     def reach(self, slot: str) -> Iterator[Address]:
         self.leading.own(self._machine(slot))
+        self.leading.door()
         self._wait_ready(slot, 0)
         machine = self._machine(slot)
         if not machine.address:
@@ -139,10 +142,11 @@ class GoogleTarget:
         yield Address(machine.address, GUEST_PORT)
 
     def public(self) -> Address:
+        self.lease.renew()
         found = self.leading.static()
         if found is None:
             raise UsageError("nothing serves here", hint="run 'pluto-deploy apply'")
-        return Address(found.address, GUEST_PORT)
+        return Address(found.address, self.deployment.network.ports[0])
 
     def who(self, address: Address) -> Identity:
         """Which machine has this address now: what evidence that comes from there has to say of itself."""

@@ -17,6 +17,7 @@ from pluto_measure.formats.strict_json import Fields
 SPACE_KIND: Final = "google-confidential-space"
 TDX_KIND: Final = "google-tdx"
 GUEST_PORT: Final = 8443
+PORTS: Final = (443, GUEST_PORT)  # a machine of ours serves on both, a container on the latter
 # Types with TDX: vCPUs, bytes of memory. C3 has it in the standard shape alone, from four vCPUs on.
 MACHINE_TYPES: Final = {f"c3-standard-{cpus}": (cpus, cpus * 4 << 30) for cpus in (4, 8, 22, 44, 88, 176)}
 SPACE_FAMILY: Final = "confidential-space"
@@ -169,8 +170,9 @@ def possible(
     if (cpus, memory) != shape:
         text = f"{platform.place.machine_type} has {shape[0]} vCPUs and {shape[1] >> 30}G of memory"
         raise FormatError(f"{what}.size", f"{text}, so size must say that")
-    if ports != (GUEST_PORT,):
-        problem = f"must be [{GUEST_PORT}]: nothing translates ports between clients and the machine"
+    own = (GUEST_PORT,) if isinstance(platform, GoogleSpace) else PORTS
+    if not set(ports) <= set(own):
+        problem = f"must be of {list(own)}: nothing translates ports between clients and the machine"
         raise FormatError(f"{what}.network.ports", problem)
     if address is not None or mac is not None:
         problem = "address and mac are the cloud's to give: a reserved address is named by platform.address"

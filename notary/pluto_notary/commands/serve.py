@@ -23,6 +23,7 @@ from pluto_notary.evidence.provider import Provider
 from pluto_notary.insecure import InsecureProvider
 from pluto_notary.limits import Limits
 from pluto_notary.serial import EventWriter
+from pluto_notary.server.certified import certified_by
 from pluto_notary.server.run import Settings, run
 from pluto_notary.server.world import ROOTS, Clock, OperatorsClock, World
 
@@ -69,7 +70,7 @@ def add(subparsers: Any) -> None:
 def serve(arguments: argparse.Namespace) -> Result:
     """Run until a signal comes. FormatError, UsageError, SourceError."""
     payload = _payload(arguments.config)
-    parse_payload(payload)
+    configuration = parse_payload(payload)
     limits = Limits()
     events = EventWriter(_to_stderr, clock=time.monotonic)
     build_id = argument("--build-id", lambda digits: unhex(digits, 32, what="build id"), arguments.build_id)
@@ -77,7 +78,8 @@ def serve(arguments: argparse.Namespace) -> Result:
     with _listener(arguments.address, arguments.port) as listener:
         provider = _provider(arguments, payload, limits)
         port = listener.getsockname()[1]
-        run(Settings(listener, build_id, provider, make, events, limits, ready=_say_ready))
+        certified = None if configuration.acme is None else certified_by(configuration.acme)
+        run(Settings((listener,), build_id, provider, make, events, limits, _say_ready, certified=certified))
     return Result({"stopped": True, "port": port})
 
 

@@ -1,6 +1,6 @@
 """`python3 -m pluto_notary.server`: the notary as systemd starts it in the trust domain. It takes no argument.
 
-It is handed one listening socket by name, `https`, reads the run-time configuration that `pluto-config.service` has
+It is handed listening sockets by name, `https`, reads the run-time configuration that `pluto-config.service` has
 checked, and gets evidence from the helper's socket. It may open no device.
 """
 
@@ -30,6 +30,9 @@ TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
+
+    from pluto_notary.config import Acme
+    from pluto_notary.server.run import Beside
 
 _CONFIG_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
@@ -68,17 +71,23 @@ def _settings() -> Settings:
     limits, events = Limits(), standard_output(time.monotonic)
     with open(systemd.OS_RELEASE, encoding="utf-8") as file:
         build_id = systemd.build_id(file.read())
-    # No setting reaches the notary yet; without an accepted configuration it does not answer nevertheless.
-    parse_payload(await_config(places.CONFIG_FILE, clock=time.monotonic, sleep=time.sleep))
+    configuration = parse_payload(await_config(places.CONFIG_FILE, clock=time.monotonic, sleep=time.sleep))
     return Settings(
-        listener=_listener(),
+        listeners=_listeners(),
         build_id=bytes.fromhex(build_id),
         provider=HelperProvider(places.EVIDENCE_SOCKET, seconds=limits.evidence_seconds, vendor=_vendor()),
         world=lambda: _world(events),
         events=events,
         limits=limits,
         ready=lambda _port, _key: systemd.notify(os.environ, "READY=1"),
+        certified=None if configuration.acme is None else _certified(configuration.acme),
     )
+
+
+def _certified(acme: Acme) -> Beside:
+    from pluto_notary.server.certified import certified_by  # most machines have no authority to ask
+
+    return certified_by(acme)
 
 
 def _world(events: EventWriter) -> World:
@@ -99,11 +108,11 @@ def _vendor() -> str:
         return ""
 
 
-def _listener() -> socket.socket:
-    descriptors = systemd.handed_descriptors(os.environ, os.getpid())
-    if "https" not in descriptors:
+def _listeners() -> tuple[socket.socket, ...]:
+    numbers = systemd.descriptors_named(os.environ, os.getpid(), "https")
+    if not numbers:
         raise OSError("no listening socket named https was handed over")
-    return socket.socket(fileno=descriptors["https"])
+    return tuple(socket.socket(fileno=number) for number in numbers)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def serve(helper: str) -> int:
     with listener(PORT) as listening:
         run(
             Settings(
-                listener=listening,
+                listeners=(listening,),
                 build_id=bytes.fromhex(systemd.build_id(Path(systemd.OS_RELEASE).read_text(encoding="utf-8"))),
                 provider=provider,
                 world=lambda: trustworthy(events),

@@ -12,14 +12,15 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from pluto_measure.record import record
 from pluto_notary.errors import PeerError
 from pluto_notary.limits import Limits, Shares, Unfinished
 from pluto_notary.protocol.upgrade import Upgrade
 from pluto_notary.serial import EventWriter
 from pluto_notary.server import faults
-from pluto_notary.server.outer import Outer
+from pluto_notary.server.outer import Outer, begins_so
 from pluto_notary.server.routes import Request, Response, busy, full, late, refusal
 from pluto_notary.server.session import HttpSession
 
@@ -32,8 +33,16 @@ _WRITE_BYTES = 64 * 1024
 _SILENCE_SECONDS = 0.3  # whoever is silent so long has said all
 
 
+@record
+class Aside:
+    """TLS for connections that come for it and for nothing else, as their first bytes say; None: more are needed."""
+
+    tls: ssl.SSLContext
+    asks: Callable[[bytes], bool | None]
+
+
 class Edge:
-    """Serves connections of one listening socket until `stop` is set."""
+    """Serves connections of some listening sockets until `stop` is set."""
 
     def __init__(
         self, *, tls: ssl.SSLContext, limits: Limits, answer: Answer, channel: Served, events: EventWriter
@@ -43,33 +52,46 @@ class Edge:
         self._shares = Shares(limits.connections_of_one)
         self._unfinished = Unfinished(limits.unfinished_bytes, limits.unfinished_free_bytes)
         self._channels = 0
+        self._places = asyncio.Semaphore(limits.connections)
+        self._aside: Aside | None = None
 
-    async def serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
+    def show(self, tls: ssl.SSLContext) -> None:
+        """From now on new connections get this; what is open stays as it is."""
+        self._tls = tls
+
+    def set_aside(self, aside: Aside | None) -> None:
+        """Connections that ask for it get a handshake with it, and nothing else; without one nobody is looked at."""
+        self._aside = aside
+
+    async def serve(self, listeners: Sequence[socket.socket], stop: asyncio.Event) -> None:
         """Accept until `stop`; then let what is in flight end within `limits.stop_seconds`."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
-        listener.setblocking(False)
-        accepting = loop.create_task(self._accept(listener))
+        accepting = [loop.create_task(self._accept(listener)) for listener in listeners]
         stopping = loop.create_task(stop.wait())
-        done, _ = await asyncio.wait({accepting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (accepting, stopping):
+        done, _ = await asyncio.wait({*accepting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*accepting, stopping):
             task.cancel()
-        await asyncio.gather(accepting, stopping, return_exceptions=True)
+        await asyncio.gather(*accepting, stopping, return_exceptions=True)
         if self._tasks:
             _, slow = await asyncio.wait(self._tasks, timeout=self._limits.stop_seconds)
             for task in slow:
                 task.cancel()
             await asyncio.gather(*slow, return_exceptions=True)
-        if accepting in done:
-            accepting.result()  # nobody asked us to stop: say why we do
+        for ended in done - {stopping}:
+            ended.result()  # nobody asked us to stop: say why we do
 
     async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        places = asyncio.Semaphore(self._limits.connections)
+        loop, places = asyncio.get_running_loop(), self._places
+        listener.setblocking(False)
         while True:
             await places.acquire()
             try:
-                connection, address = await loop.sock_accept(listener)
+                connection, address = listener.accept()
+            except BlockingIOError:
+                places.release()  # for those who come to another socket
+                await _readable(listener)
+                continue
             except OSError:  # a client that is gone already, or no descriptor left: neither ends the server
                 places.release()
                 await asyncio.sleep(0.05)
@@ -93,12 +115,15 @@ class Edge:
 
     async def _served(self, plain: socket.socket, client: str) -> None:
         try:
-            outer = await Outer.accept(plain, self._tls, seconds=self._limits.handshake_seconds)
+            outer, aside = await self._shaken(plain)
         except OSError:  # ssl.SSLError and TimeoutError are
             self._events.emit("refused", code="tls")
             return
         connection = _Connection(outer, client)
         try:
+            if aside:
+                await self._close(connection)
+                return
             if (upgraded := await self._converse(connection)) is not None:
                 await self._upgraded(connection, *upgraded)
         except TimeoutError:
@@ -109,6 +134,19 @@ class Edge:
             await self._close(connection)
         finally:
             outer.abort()  # does nothing to a connection that was closed in order
+
+    async def _shaken(self, plain: socket.socket) -> tuple[Outer, bool]:
+        """The connection after its handshake, and whether it was set aside. OSError; then the socket is closed."""
+        end, aside = asyncio.get_running_loop().time() + self._limits.handshake_seconds, self._aside
+        asks = False
+        if aside is not None:
+            try:
+                asks = await begins_so(plain, aside.asks, seconds=self._limits.handshake_seconds)
+            except BaseException:
+                plain.close()
+                raise
+        tls = aside.tls if aside is not None and asks else self._tls
+        return await Outer.accept(plain, tls, seconds=end - asyncio.get_running_loop().time()), asks
 
     async def _converse(self, connection: _Connection) -> tuple[Upgrade, bytes, bytes] | None:
         """Until HTTP is over. What the connection became, the 101 and what came behind the request, if it did.
@@ -231,6 +269,17 @@ class _Connection:
     def __init__(self, outer: Outer, client: str) -> None:
         self.outer, self.client = outer, client
         self.refused = False
+
+
+async def _readable(listener: socket.socket) -> None:
+    """Wait until somebody comes."""
+    loop = asyncio.get_running_loop()
+    coming = asyncio.Event()
+    loop.add_reader(listener.fileno(), coming.set)
+    try:
+        await coming.wait()
+    finally:
+        loop.remove_reader(listener.fileno())
 
 
 def client_of(address: object) -> str:

@@ -17,7 +17,31 @@ T = TypeVar("T")
 
 _KEPT: Final = 64 * 1024  # bytes that wait for a slow client before `drain` waits, too
 _AHEAD: Final = 16 * 1024  # bytes that are read while nobody asked for them, to see whether the client is there
+_LOOKED_AT: Final = 16 * 1024  # bytes of a connection's first flight
 _EMPTYING: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+async def begins_so(connection: socket.socket, asks: Callable[[bytes], bool | None], *, seconds: float) -> bool:
+    """Whether the first bytes are of that kind, which stay where they are. OSError, TimeoutError: it is not closed.
+
+    `asks`: None if more bytes are needed. The kernel wakes us once there are more than we have seen.
+    """
+    connection.setblocking(False)
+    loop, seen = asyncio.get_running_loop(), -1
+    async with asyncio.timeout(seconds):
+        while True:
+            ready = loop.create_future()
+            loop.add_reader(connection.fileno(), _settle, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_reader(connection.fileno())
+            data = connection.recv(_LOOKED_AT, socket.MSG_PEEK)
+            if (found := asks(data)) is not None or len(data) <= seen or not data:  # the last two: no more will come
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                return bool(found)
+            seen = len(data)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
 
 
 class Outer:

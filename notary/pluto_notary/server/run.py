@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from pluto_measure.record import record
 from pluto_notary import __version__
-from pluto_notary.certificate import make_identity, server_context
+from pluto_notary.certificate import OuterIdentity, make_identity, server_context
 from pluto_notary.evidence.epochs import EpochKeeper, EpochLimits, Keeping
 from pluto_notary.evidence.provider import Provider
 from pluto_notary.limits import Limits
@@ -25,15 +25,20 @@ from pluto_notary.server.world import World
 from pluto_notary.statement.keys import SigningKey
 from pluto_notary.statement.proof import KeyEvidence
 
+# What runs beside the server until it is cancelled, with its key, its connections, its world and its events.
+Beside = Callable[[OuterIdentity, Edge, World, EventWriter], Coroutine[object, object, None]]
+
 
 @record
 class Settings:
     """What one process needs. `ready` is called with the port and the outer key's digest once requests are answered.
 
-    `world` is made in the running loop. `token`: of version 1 of the protocol, on Confidential Space.
+    `listeners`: one or more; the first one's port is the one that is told. `world` is made in the running loop.
+    `token`: of version 1 of the protocol, on Confidential Space. `certified`: has the outer key certified, if anybody
+    is to do that (`server.certified`).
     """
 
-    listener: socket.socket
+    listeners: tuple[socket.socket, ...]
     build_id: bytes
     provider: Provider
     world: Callable[[], World]
@@ -41,6 +46,7 @@ class Settings:
     limits: Limits
     ready: Callable[[int, bytes], None]
     token: Callable[[bytes], Awaitable[bytes]] | None = None
+    certified: Beside | None = None
 
 
 def run(settings: Settings) -> None:
@@ -82,15 +88,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             channel=notary.channel,
             events=events,
         )
-        port: int = settings.listener.getsockname()[1]
-        settings.listener.listen(settings.limits.connections)
-        beside = [asyncio.ensure_future(one) for one in (keeper.run(), world.clock.run())]
+        port: int = settings.listeners[0].getsockname()[1]
+        for listener in settings.listeners:
+            listener.listen(settings.limits.connections)
+        works = [keeper.run(), world.clock.run()]
+        if settings.certified is not None:
+            works.append(settings.certified(outer, edge, world, events))
+        beside = [asyncio.ensure_future(one) for one in works]
         for task in beside:
             task.add_done_callback(_ended)
         events.emit("ready", port=port, buildid=settings.build_id.hex())
         settings.ready(port, outer.key_digest)
         try:
-            await edge.serve(settings.listener, stop)
+            await edge.serve(settings.listeners, stop)
         finally:
             for task in beside:
                 task.cancel()

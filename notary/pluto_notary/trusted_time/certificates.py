@@ -55,5 +55,5 @@ class Roots:
                 moment = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)  # the library takes it as UTC
                 verifier = PolicyBuilder().store(self._store).time(moment).build_server_verifier(x509.DNSName(host))
                 verifier.verify(leaf, others)
-        except (ValueError, OverflowError, OSError, _ChainError) as error:
+        except (ValueError, OverflowError, OSError, _ChainError, x509.InvalidVersion, x509.DuplicateExtension) as error:
             raise VerificationError("the certificate does not hold at the time that is claimed") from error

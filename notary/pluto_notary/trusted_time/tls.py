@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
@@ -20,7 +21,7 @@ _PIECE: Final = 16 * 1024
 
 
 class UnjudgedTls:
-    """The client's side of one session with `host`. Raises SampleError (tls), and is of no use after it."""
+    """The client's side of one session with `host`. Raises SampleError (tls, certificate); then it is of no use."""
 
     def __init__(self, host: str) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -66,8 +67,11 @@ class UnjudgedTls:
 
     def chain(self) -> tuple[bytes, ...]:
         """The certificates that the server showed, its own first, in DER. Nobody has judged them."""
-        certificates = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        return tuple(one.public_bytes(Encoding.DER) for one in certificates)
+        try:
+            certificates = self._connection.get_peer_cert_chain(as_cryptography=True) or []
+            return tuple(one.public_bytes(Encoding.DER) for one in certificates)
+        except (ValueError, x509.InvalidVersion) as error:  # of a version that does not exist, which OpenSSL takes
+            raise SampleError("certificate", "a certificate of the server cannot be read") from error
 
     def _check(self) -> None:
         if self._connection.get_alpn_proto_negotiated() != ALPN:

@@ -295,7 +295,7 @@ def test_a_claim_of_somebody_who_was_killed_ends(serving: Desk) -> None:
     with pytest.raises(UsageError) as refused:
         other.apply(other.making(7))
     assert "its claim ends in" in (refused.value.hint or "")
-    serving.cloud.now += 2 * 3600 + 300
+    serving.cloud.now += 2 * 3600 + 500
     other.apply(other.making(7))
     assert other.serves() == "7 honest"
 

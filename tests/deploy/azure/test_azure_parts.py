@@ -133,6 +133,27 @@ def test_rules_let_operators_in_or_everybody() -> None:
     assert opened[0]["properties"]["sourceAddressPrefix"] == "Internet"
 
 
+@pytest.mark.parametrize(
+    ("ports", "wanted"),
+    [
+        ((8443,), [("8443", "Internet")]),
+        ((443, 8443), [("443", "Internet"), ("8443", "Internet")]),
+        ((443,), [("443", "Internet"), ("8443", "operators")]),
+    ],
+)
+def test_clients_come_to_the_ports_of_the_file_and_operators_to_the_machines_own(
+    ports: tuple[int, ...], wanted: list[tuple[str, str]]
+) -> None:
+    made = bodies.rules(PLATFORM, {}, clients=True, egress=(("tcp", 443),), ports=ports)
+    assert SCHEMA.problems(Route("network", "PUT", {}, "networkSecurityGroups", "", listing=False), made) == []
+    inwards = [one["properties"] for one in made["properties"]["securityRules"] if one["name"].startswith("in")]
+    found = [(one["destinationPortRange"], one.get("sourceAddressPrefix", "operators")) for one in inwards]
+    assert found == wanted
+    assert len({one["priority"] for one in inwards}) == len(inwards)
+    closed = bodies.rules(PLATFORM, {}, clients=False, egress=(), ports=ports)
+    assert closed == bodies.rules(PLATFORM, {}, clients=False, egress=()), "operators have one way"
+
+
 RESTRICTED: dict[str, Any] = {"type": "Location", "reasonCode": "NotAvailableForSubscription", "values": ["westeurope"]}
 ZONAL: dict[str, Any] = {
     "type": "Zone",

@@ -102,8 +102,9 @@ def test_what_does_not_go_together() -> None:
         parse().refuse_shape(4, 8 << 30)
     parse().refuse_shape(4, 16 << 30)
     with pytest.raises(FormatError, match="8443"):
-        parse().refuse_ports((443,))
-    parse().refuse_ports((8443,))
+        parse().refuse_ports((443, 80))
+    for ports in ((443,), (8443,), (8443, 443)):
+        parse().refuse_ports(ports)
 
 
 def test_the_sizes_are_those_with_tdx() -> None:

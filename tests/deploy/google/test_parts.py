@@ -242,6 +242,13 @@ def test_names_fit_whatever_the_deployment_is_called() -> None:
     assert all(len(value) <= 63 for value in labels.values())
 
 
+@pytest.mark.parametrize("ports", [(8443,), (443,), (443, 8443)])
+def test_clients_come_to_the_ports_of_the_file_and_operators_to_the_machines_own(ports: tuple[int, ...]) -> None:
+    rule = next(one for one in bodies.firewalls(Names("notary"), PLACE, (), ports) if one["name"].endswith("-in"))
+    assert [one["ports"] for one in rule["allowed"]] == [[str(port)] for port in sorted({*ports, 8443})]
+    schema.check("compute.v1", {"$ref": "Firewall"}, rule, "rule", asked="compute.firewalls.insert")
+
+
 def test_bodies_are_what_the_description_of_the_interface_allows() -> None:
     names = Names("notary")
     boot = bodies.Boot("projects/p/global/images/i", 10)

@@ -106,7 +106,8 @@ def test_what_fits(kind: type[GoogleSpace] | type[GoogleTdx]) -> None:
     [
         (GoogleTdx, {"cpus": 8}, "deployment.size"),
         (GoogleTdx, {"memory": 8 << 30}, "deployment.size"),
-        (GoogleTdx, {"ports": (443,)}, "deployment.network.ports"),
+        (GoogleTdx, {"ports": (443, 444)}, "deployment.network.ports"),
+        (GoogleSpace, {"ports": (443,)}, "deployment.network.ports"),
         (GoogleTdx, {"address": "203.0.113.1"}, "deployment.network: "),
         (GoogleTdx, {"mac": "52:54:00:00:00:01"}, "deployment.network: "),
         (GoogleSpace, {"egress": ()}, "deployment.network.egress"),

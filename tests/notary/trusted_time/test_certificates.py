@@ -45,6 +45,7 @@ def test_outside_of_it_or_half_outside_it_does_not(earliest: float, latest: floa
         ((), "time.test"),
         (CHAIN * 11, "time.test"),
         ((b"nonsense",), "time.test"),
+        ((CHAIN[0].replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\5", 1),), "time.test"),  # version 6
         ((CHAIN[0][:-1] + bytes([CHAIN[0][-1] ^ 1]),), "time.test"),
         (CHAIN, "not a name"),
     ],

@@ -199,6 +199,7 @@ def key_response(kind: int, body: bytes) -> Callable[[bytes], bytes]:
         ({"root_dispersion": 3.0}, "width"),
         ({"ways": (1.2, 0.1)}, "width"),
         ({"ways": (0.0, 2.5)}, "lost"),
+        ({"version": 6}, "certificate"),
         ({"valid": (TRUTH - 30 * DAY, TRUTH - DAY)}, "certificate"),
     ],
     ids=str,

@@ -219,8 +219,8 @@ class Cloud:
 
     # What must always hold
 
-    def reached(self, address: str | None, *, by: str) -> Json | None:
-        """The machine that answers at an address, to "clients" or "operators"."""
+    def reached(self, address: str | None, *, by: str, port: int | None = None) -> Json | None:
+        """The machine that answers at an address, to "clients" or "operators"; at this port (None: at any)."""
         for nic in self.of_kind("Microsoft.Network/networkInterfaces"):
             here = nic["properties"]["ipConfigurations"][0]["properties"].get("publicIPAddress")
             public = self.find(here["id"]) if here else None
@@ -231,6 +231,7 @@ class Cloud:
                 source
                 for rule in rules["properties"]["securityRules"]
                 if rule["properties"]["access"] == "Allow" and rule["properties"]["direction"] == "Inbound"
+                if port is None or rule["properties"]["destinationPortRange"] == str(port)
                 for source in (
                     *rule["properties"].get("sourceAddressPrefixes", ()),
                     rule["properties"].get("sourceAddressPrefix"),

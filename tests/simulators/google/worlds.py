@@ -42,7 +42,7 @@ from pluto_measure.launch import Container, Launch
 from pluto_measure.progress import Progress, Silent
 from simulators.google.cloud import Cloud, serving
 from simulators.google.compute import ADDRESSES, FIREWALLS, INSTANCES
-from simulators.google.state import PROJECT, ZONE
+from simulators.google.state import PROJECT, ZONE, State
 from simulators.pretend_target import ACCEPTED, Killed
 
 PLACE = Place(PROJECT, ZONE, "c3-standard-4", "default", "default", "our-bucket", None)
@@ -205,7 +205,7 @@ class World:
         def gate(address: Address) -> Appraisal:
             state = self.cloud.state
             found = [one for one in state.collection(INSTANCES).values() if address.host in addresses_of(one)]
-            if not found or found[0]["status"] != "RUNNING" or address.port != 8443:
+            if not found or found[0]["status"] != "RUNNING" or not lets_in(state, address.port):
                 raise SourceError(f"{address}: no evidence")
             machine, who = found[0], target.who(address)
             assert (who.project, who.zone, who.name) == (PROJECT, ZONE, machine["name"])
@@ -306,6 +306,12 @@ def refusing(*names: str, at: tuple[str, ...] = ("appraise", "confirm")) -> Judg
             raise RefusedError("not what was released")
 
     return judge
+
+
+def lets_in(state: State, port: int) -> bool:
+    """Whether the deployment's rule lets anybody in to this port, at which a machine serves."""
+    rule = state.collection(FIREWALLS).get("pluto-notary-in", {"allowed": []})
+    return port in (443, 8443) and any(str(port) in one["ports"] for one in rule["allowed"])
 
 
 def addresses_of(machine: dict[str, Any]) -> list[str]:

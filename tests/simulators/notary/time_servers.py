@@ -10,6 +10,7 @@ import asyncio
 import os
 import selectors
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from pluto_notary.trusted_time import packet as ntp
 from pluto_notary.trusted_time.key_exchange import ALPN, Keys, encode, export_keys
@@ -82,6 +83,7 @@ class TimeServer:
     host: str
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    version: int | None = None  # that its certificate says, whose signature then does not hold
     lie: float = 0.0  # seconds that are added to the truth
     stratum: int = 1
     leap: int = 0
@@ -101,6 +103,17 @@ class TimeServer:
     requests: list[bytes] = field(default_factory=list)
     cookies_used: list[bytes] = field(default_factory=list)
     _secret: bytes = field(default_factory=lambda: os.urandom(32))
+
+    def show(self, context: SSL.Context) -> None:
+        """Have TLS show its certificate; X.509 counts its versions from 0."""
+        if self.version is None:
+            context.use_certificate(self.certificate)
+            return
+        der = self.certificate.public_bytes(Encoding.DER)
+        der = der.replace(b"\xa0\3\2\1\2", bytes((0xA0, 3, 2, 1, self.version - 1)), 1)
+        with warnings.catch_warnings():  # no other class of the library takes a version that does not exist
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
 
     def forget(self) -> None:
         """No cookie that was given out is known any more."""
@@ -165,7 +178,7 @@ class ServerSession:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         context.use_privatekey(server.key)
-        context.use_certificate(server.certificate)
+        server.show(context)
         context.set_alpn_select_callback(
             lambda _, offered: server.alpn if server.alpn in offered else SSL.NO_OVERLAPPING_PROTOCOLS
         )

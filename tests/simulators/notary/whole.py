@@ -23,6 +23,7 @@ from pluto_measure.errors import RefusedError
 from pluto_measure.record import replace
 from pluto_notary.client import prove as proving
 from pluto_notary.client.wire import Notary, connected
+from pluto_notary.config import Acme
 from pluto_notary.errors import EvidenceError
 from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
@@ -34,6 +35,7 @@ from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from pluto_notary.protocol.messages import Fetch
 from pluto_notary.serial import EventWriter
+from pluto_notary.server.certified import certified_by
 from pluto_notary.server.run import Settings, serve
 from pluto_notary.server.world import World
 from pluto_notary.statement.proof import Proof
@@ -95,6 +97,8 @@ class Running:
     net: Net
     limits: Limits
     token: Any = None
+    acme: Acme | None = None
+    doors: tuple[socket.socket, ...] = ()
     lines: list[str] = field(default_factory=list)
     port: int = 0
     outer_key_digest: bytes = b""
@@ -189,16 +193,19 @@ def running(
     rules: EgressRules | None = None,
     answers: Mapping[str, Any] | None = None,
     token: Any = None,
+    acme: Acme | None = None,
+    doors: tuple[socket.socket, ...] = (),
     sends: int | None = None,
 ) -> Iterator[Running]:
     """Run one; `site_at`: host names and what serves them. `answers`: of the resolver, where it is to lie.
 
-    `sends`: so many bytes the kernel keeps for a slow client; else as many as it likes.
+    `doors`: listening sockets beside its own. `sends`: so many bytes the kernel keeps for a slow client; else as many
+    as it likes.
     """
     addresses = {host: f"93.184.215.{14 + index}" for index, host in enumerate(site_at)}
     net = Net({addresses[host]: site for host, site in site_at.items()})
     names = Names({**{host: [[address]] for host, address in addresses.items()}, **(answers or {})})
-    found = Running(provider or TdProvider(), clock or SetClock(), net, limits or Limits(), token)
+    found = Running(provider or TdProvider(), clock or SetClock(), net, limits or Limits(), token, acme, doors)
 
     def world() -> World:
         context = client_context(authority.pem)
@@ -250,9 +257,16 @@ class _Thread(threading.Thread):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             if self._sends is not None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._sends)
-            build_id = found.provider.domain.build_id
             settings = Settings(
-                listener, build_id, found.provider, self._world, writer, found.limits, self._told_ready, found.token
+                (listener, *found.doors),
+                found.provider.domain.build_id,
+                found.provider,
+                self._world,
+                writer,
+                found.limits,
+                self._told_ready,
+                found.token,
+                None if found.acme is None else certified_by(found.acme),
             )
             await serve(settings, self._ending)
 
