@@ -6,15 +6,11 @@ import itertools
 import socket
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluto_deploy.azure import bodies as azure_bodies
-from pluto_deploy.google import metadata as google_metadata
 from pluto_notary import config, fetch_config, fetch_metadata, places
 from pluto_notary.errors import ConfigError
 from pluto_notary.evidence import provider
@@ -64,24 +60,6 @@ def test_a_genuine_service_is_asked_once_and_as_it_wants_to_be(cloud: str) -> No
     header = {"google": b"metadata-flavor: Google", "azure": b"metadata: true"}[cloud]
     assert header in request.split(b"\r\n")
     assert b"x-forwarded-for" not in request.lower()
-
-
-@pytest.mark.parametrize("payload", [b"", PAYLOAD])
-def test_what_a_deployment_sends_is_what_a_machine_of_google_takes(payload: bytes) -> None:
-    items = google_metadata.domain(payload)
-    with metadata_service("google", items) as service:
-        assert config.decode_config_text(read(service)) == payload
-    assert google_metadata.payload(items) == payload
-
-
-@pytest.mark.parametrize("payload", [b"", PAYLOAD])
-def test_what_a_deployment_sends_is_what_a_machine_of_azure_takes(payload: bytes) -> None:
-    platform = SimpleNamespace(guest_state="NonPersistedTPM", size="s", location="l", zone=None)
-    machine = azure_bodies.machine(cast(Any, platform), {}, "nic", disk="d", image=None, disk_name="n", config=payload)
-    properties = cast("dict[str, str]", machine["properties"])
-    with metadata_service("azure", {"userData": properties["userData"]}) as service:
-        assert config.decode_config_text(read(service)) == payload
-    assert properties["userData"] == config.encode_config_text(payload), "one form everywhere"
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
