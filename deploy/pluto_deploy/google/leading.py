@@ -88,8 +88,9 @@ class Leading:
                 self.compute.patch("firewalls", name, wanted[name], f"changing the firewall rule {name}")
 
     def door(self) -> None:
-        """Rules for the first machine, and a way in for whoever asks it for evidence. Where there are some they are that
-        of what serves, and stay until clients are led elsewhere.
+        """Rules for the first machine, and a way in for whoever asks it for evidence.
+
+        Where there are some they are those of what serves, and stay until clients are led elsewhere.
         """
         if self.compute.get("firewalls", self.names.rule("in")) is None:
             self.rules()
