@@ -27,7 +27,6 @@ from cryptography import x509
 from pluto_deploy.engine.target import Address
 from pluto_measure.collateral.endorsement_store import EndorsementStore
 from pluto_measure.collateral.store import Store
-from pluto_measure.evidence import Envelope
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.collateral_bundle import Bundle
 from pluto_measure.verify.launch_endorsement import verify_endorsement
@@ -36,8 +35,8 @@ from simulators.azure_cloud import server as azure_server
 from simulators.azure_cloud.server import Azure
 from simulators.cloud.gcs import Gcs, buckets
 from simulators.cloud.oci_registry import registry
-from simulators.cloud_deployments import AZURE, SPACE, TDX, Seen
-from simulators.cloud_stories import AzureFake, Cloud, GoogleFake, Held
+from simulators.cloud_deployments import AZURE, SPACE, TDX
+from simulators.cloud_stories import AzureFake, Cloud, GoogleFake, Held, Machine
 from simulators.collateral_keeper import items
 from simulators.google import worlds as google
 from simulators.google.cloud import serving
@@ -47,16 +46,6 @@ from simulators.shown_commands import program
 from simulators.trust_domains import TrustDomain
 
 SECONDS = 60
-
-
-@dataclass
-class _Machine:
-    kind: str
-    seen: Seen
-    key: bytes = b""
-
-    def evidence(self, nonce: bytes) -> Envelope:
-        return cloud_deployments.evidence(self.kind, self.seen, nonce, self.key)
 
 
 @dataclass
@@ -132,7 +121,7 @@ class Desk:
         seen = self.cloud.machine(address, self.builds)
         if seen is None:
             return None
-        machine = _Machine(self.kind, seen)
+        machine = Machine(self.kind, seen)
         port, machine.key = self.open.enter_context(notary(of_machine(machine)))
         return port
 

@@ -123,7 +123,7 @@ class Story:
         if seen is None:
             raise SourceError(f"{address}: no evidence: nothing answers")
         self.asked.append(str(address))
-        machine = _Machine(self.kind, self.lie(seen))
+        machine = Machine(self.kind, self.lie(seen))
         with notary(of_machine(machine)) as (port, machine.key):
             return fetching.fetch(Address("127.0.0.1", port), nonce, timeout=timeout)
 
@@ -148,7 +148,9 @@ class Story:
 
 
 @dataclass
-class _Machine:
+class Machine:
+    """A machine as its notary shows it: evidence of what it was given, for its own TLS key."""
+
     kind: str
     seen: Seen
     key: bytes = b""
