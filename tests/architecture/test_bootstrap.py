@@ -40,7 +40,7 @@ def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def wheel() -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("pip/__init__.py", "")
+        archive.writestr(zipfile.ZipInfo("pip/__init__.py"), "")  # a fixed date: the same bytes, whenever it is called
     return data.getvalue()
 
 
