@@ -23,11 +23,22 @@ if TYPE_CHECKING:
 LARGEST_LINE: Final = 200  # bytes
 COMPONENTS: Final = ("config", "evidence", "notary")
 PURPOSES: Final = ("node", "channel", "session", "key")
-_HTTP_CODES: Final = ("http", "path", "method", "query", "rate", "tls", "time")
+_HTTP_CODES: Final = ("http", "path", "method", "mode", "query", "rate", "tls", "time")
 # Of channels, docs/protocol.md; those that HTTP has too stand above. A test compares them with the protocol's own list.
 _CHANNEL_CODES: Final = (
     *("frame", "version", "order", "size", "json", "nonce", "manifest", "manifest-digest", "target", "fresh"),
-    *("evidence", "egress", "resolve", "connect", "certificate", "redirect", "violation", "clock", "unsupported"),
+    *(
+        "evidence",
+        "egress",
+        "resolve",
+        "connect",
+        "certificate",
+        "redirect",
+        "violation",
+        "secret",
+        "clock",
+        "unsupported",
+    ),
     "internal",
 )
 # Why no certificate was had: no exchange with the authority (pluto_notary.fetch.errors), ...

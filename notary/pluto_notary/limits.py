@@ -14,6 +14,8 @@ class Limits:
     connections_of_one: int = 128  # of one client's address (IPv6: its /64)
     channels: int = 2048  # at once, idle ones too
     fetches: int = 64  # at once, in channels and by /v1/proxy
+    observed: int = 256  # connections to web sites that clients observe, at once, and what was recorded of them
+    sites_of_one: int = 8  # fetches and observed connections at once, of one client's address
     fetch_rate: float = 4.0  # of one client's address
     fetch_burst: int = 32
     clients: int = 4096  # addresses that are remembered for their rates
@@ -27,6 +29,13 @@ class Limits:
     idle_seconds: float = 300.0  # a channel whose client says nothing
     message_seconds: float = 60.0  # for one message of a channel, from its first byte to its last, either way
     channel_seconds: float = 1800.0
+    observed_seconds: float = 120.0  # an observed connection, from its first byte to `close`
+    observed_idle_seconds: float = 30.0  # one on which neither side says anything that the other takes
+    reveal_seconds: float = 15.0  # from `closed` to `reveal`
+    recorded_bytes: int = 128 * 1024 * 1024  # of all observed connections together
+    recorded_free_bytes: int = 64 * 1024  # of each of them, that do not count
+    openings: int = 2  # recordings that are opened at once
+    openings_waiting: int = 30
     order_bytes: int = 2 * 1024 * 1024  # body of /v1/proxy, as of a `fetch`
     proof_bytes: int = 1024 * 1024  # body of /v1/verify: larger proofs are for verify-proof
     unfinished_bytes: int = 96 * 1024 * 1024  # of bodies that have begun to come, all clients'; the same of messages

@@ -27,7 +27,7 @@ from pluto_notary.serial import EventWriter
 from pluto_notary.server.run import Settings, run
 from pluto_notary.server.world import World, world
 
-LIMITS = Limits(connections_of_one=2560, fetch_rate=1e9, fetch_burst=10**9, idle_seconds=900.0)
+LIMITS = Limits(connections_of_one=2560, sites_of_one=2560, fetch_rate=1e9, fetch_burst=10**9, idle_seconds=900.0)
 
 
 class ConstantProvider:

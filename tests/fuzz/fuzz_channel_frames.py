@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.frames import FrameReader, encode
-from pluto_notary.protocol.messages import LIMITS, Error, Fetch, Message, Progress, Proof
+from pluto_notary.protocol.messages import LIMITS, Error, Fetch, Hello, Message, Observe, Progress, Proof
+from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended, Reveal
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.states import State
 from simulators.notary.channel import CHANNEL_KEY, CHANNEL_PUBLIC, channel_envelope
-from simulators.notary.channel_examples import transcript
+from simulators.notary.channel_examples import observed, transcript
 from simulators.notary.prover import FETCH, HELLO
 
 
 def seeds() -> list[bytes]:
-    said = [frame for _, _, frame in transcript()]
-    return [encode(HELLO), encode(FETCH), encode(Error("busy", "later", "x")), *said]
+    said = [frame for _, _, frame in (*transcript(), *observed())]
+    whole = b"".join(frame for who, _, frame in observed() if who == "client")
+    return [whole, encode(HELLO), encode(FETCH), encode(Error("busy", "later", "x")), *said]
 
 
 def target(data: bytes) -> None:
@@ -62,11 +64,23 @@ def converse(data: bytes) -> None:
 
 
 def answer(session: NotarySession, message: Message) -> None:
-    if isinstance(message, Fetch):
-        session.send(Progress("resolving"))
+    if isinstance(message, Hello):
+        evidence = session.evidence(
+            session_id=bytes(32),
+            epoch=1,
+            channel_key=CHANNEL_PUBLIC,
+            envelope=channel_envelope(),
+            sign=CHANNEL_KEY.sign,
+        )
+        session.send(evidence)
+    elif isinstance(message, Fetch | Reveal):
+        session.send(Progress("checking"))
         session.send(Proof(b"{}"))
-        return
-    evidence = session.evidence(
-        session_id=bytes(32), epoch=1, channel_key=CHANNEL_PUBLIC, envelope=channel_envelope(), sign=CHANNEL_KEY.sign
-    )
-    session.send(evidence)
+    elif isinstance(message, Observe):
+        session.send(Connected())
+    elif isinstance(message, Data):
+        if session.state is State.RELAYS:
+            session.send(Data(message.data[::-1]) if len(message.data) % 2 else Ended())
+    else:
+        assert isinstance(message, Close)
+        session.send(Closed(0, 0))

@@ -78,6 +78,9 @@ LEFT_OUT = (
     # What is about commands and clients, which no image has.
     "test_notary_document.py",
     "client",
+    "client_tls",
+    "contracts",
+    "registry",
     "protocol/test_strangers.py",
     "protocol/test_strangers_whole.py",
 )

@@ -34,12 +34,14 @@ from pluto_notary.evidence.helper import Helper, Sources
 from pluto_notary.evidence.provider import Issue, Provider
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.evidence.serving import serve as serve_helper
+from pluto_notary.fetch.errors import TargetError
 from pluto_notary.limits import Limits, TokenBucket
 from pluto_notary.manifest import Manifest
 from pluto_notary.protocol.inner import InnerTls, client_context
 from pluto_notary.protocol.upgrade import Upgrading
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.run import Settings, serve
+from pluto_notary.server.seeing import Sight
 from pluto_notary.server.world import World
 from pluto_notary.statement.proof import Proof
 from pluto_notary.web import Exchange, WebRequest, WebResponse
@@ -90,6 +92,16 @@ async def one_site(request: WebRequest, *, step: Callable[[str], None], **_: Any
     return Exchange(request, response, b"\x1e" * 32, "93.184.215.14", 1.0, 2.0)
 
 
+async def no_connection(_: WebRequest, *, step: Callable[[str], None]) -> socket.socket:
+    """What is observed is the web's own, and there is none here."""
+    step("connecting")
+    raise TargetError("connect", "no address of the site takes a connection")
+
+
+def nothing_seen(*_: object, **__: object) -> Sight:
+    raise AssertionError("nothing was recorded")
+
+
 class RunningServer:
     """The server in a thread, on a free loopback port. As a context manager: started and stopped."""
 
@@ -117,7 +129,7 @@ class RunningServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         writer = EventWriter(lambda line: self.lines.append(line.decode()), clock=time.monotonic)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            world = World(one_site, StillClock())
+            world = World(one_site, no_connection, nothing_seen, StillClock())
             settings = Settings(
                 (listener,), BUILD_ID, self._provider, lambda: world, writer, self._limits, self._note_ready
             )

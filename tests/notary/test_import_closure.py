@@ -43,10 +43,15 @@ ROOMS = (
         "canonical document ecmascript enforce extract_json manifest members model patterns predicates request"
         " response template version1 violation worker workers",
     )
-    | room("pluto_notary.protocol", "body errors frames inner legacy messages session states stream upgrade")
+    | room(
+        "pluto_notary.observe",
+        "asked direction12 direction13 errors exchanges hellos12 hellos13 keys12 keys13 limits messages opened"
+        " recording records roots schemes seen tls12 tls13",
+    )
+    | room("pluto_notary.protocol", "body errors frames inner legacy messages observe session states stream upgrade")
     | room(
         "pluto_notary.server",
-        "channel edge faults notary openapi outer prover routes run session world",
+        "answers channel edge faults line notary observing openapi outer prover routes run seeing session world",
     )
     | room(
         "pluto_notary.statement",

@@ -71,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, str]) -> P
     with sites.Site(authority.issue(HOST), page) as site, today.running(authority, {HOST: site}) as notary:
         today.Folder(folder, notary)
         (folder / "other.json").write_text(_other_reference())
+        (folder / "roots.pem").write_text(authority.pem)
         places = {**ports, "https://notary.example": f"https://127.0.0.1:{notary.port}"}
         script = ""
         for place, one in enumerate(COMMANDS):

@@ -265,7 +265,10 @@ def test_insecure_evidence_is_believed_only_by_who_says_so(call: Call, notary: w
         (["--chain-id", str(2**53)], "--chain-id"),
         (["--recipient", "0x12"], "--recipient"),
         (["--contract", "nobody"], "--contract"),
-        (["--mode", "observe"], "--mode"),
+        (["--mode", "watch"], "--mode"),
+        (["--roots", "no-such-file"], "--roots"),
+        (["--mode", "observe", "--roots", "no-such-file"], "no-such-file"),
+        (["--mode", "observe", "--legacy"], "--legacy"),
         (["--out", "."], "--out"),
         (["--collateral-out", "x"], "--collateral-out"),
         (["--out", "no/such/folder/proof.json"], "--out"),
@@ -282,6 +285,7 @@ def test_a_mistake_of_the_caller_is_told_before_anything_is_sent(
     call: Call, notary: whole.Running, monkeypatch: pytest.MonkeyPatch, words: list[str], named: str
 ) -> None:
     monkeypatch.chdir(call.folder.folder)
+    notary.rests()
     events = list(notary.lines)
     code, _, err = call.accepted(*words)
     assert (code, named in err) == (2, True), err
@@ -295,6 +299,7 @@ def test_a_mistake_of_the_caller_is_told_before_anything_is_sent(
 def test_variables_that_the_manifest_does_not_allow_never_leave(
     call: Call, notary: whole.Running, variables: str, code: int
 ) -> None:
+    notary.rests()
     events = list(notary.lines)
     call.folder.write("variables.json", variables)
     assert call.accepted()[0] == code

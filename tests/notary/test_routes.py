@@ -62,6 +62,12 @@ def test_a_nonce_of_1_to_64_bytes_wants_evidence(nonce: bytes) -> None:
         ("POST", "/v1/tee", 405, "method"),
         ("POST", "/v1/meta/keys", 405, "method"),
         ("POST", "/v1/proxy?x=1", 400, "query"),
+        ("POST", "/v1/verify?", 400, "query"),
+        ("POST", "/v1/verify?mode=", 400, "query"),
+        ("POST", "/v1/verify?mode=all", 400, "query"),
+        ("POST", "/v1/verify?mode=observe&mode=fetch", 400, "query"),
+        ("POST", "/v1/verify?mode=%6fbserve", 400, "query"),
+        ("POST", "/v1/verify?Mode=any", 400, "query"),
         ("GET", "/openapi.json?", 400, "query"),
         ("GET", "/health?", 400, "query"),
         ("GET", "/v1/evidence", 400, "query"),
@@ -90,6 +96,9 @@ def test_what_is_not_served_is_refused_with_status_and_code(method: str, target:
 def test_a_body_is_handed_on_where_one_may_come() -> None:
     assert ask("/v1/proxy", "POST", b"{}") == ProofWanted(b"{}")
     assert ask("/v1/verify", "POST", b"{}") == JudgementWanted(b"{}")
+    assert ask("/v1/verify?mode=fetch", "POST", b"{}") == JudgementWanted(b"{}", ("fetch",))
+    assert ask("/v1/verify?mode=observe", "POST", b"{}") == JudgementWanted(b"{}", ("observe",))
+    assert ask("/v1/verify?mode=any", "POST", b"{}") == JudgementWanted(b"{}", ("fetch", "observe"))
     assert ask("/v1/meta/keys") == KeysWanted()
     limits = Limits()
     sizes = {

@@ -11,7 +11,8 @@ from typing import Final
 from pluto_measure.errors import RefusedError, SourceError, VerificationError
 from pluto_notary.client.wire import Wire
 from pluto_notary.protocol.messages import Error, Evidence, Fetch, Hello, Progress
-from pluto_notary.protocol.peer import AcceptedSession, Offer, ProverSession
+from pluto_notary.protocol.messages import Proof as ProofMessage
+from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, Offer, ProverSession
 from pluto_notary.statement.keys import address
 from pluto_notary.statement.proof import Proof
 
@@ -67,17 +68,29 @@ def prove(
     what its key is worth `verify-proof` says. RefusedByNotaryError, ChannelError, SourceError, VerificationError.
     """
     hello = Hello(nonce, manifest_digest, fresh)
+    session, evidence = accepted(wire, outer_key_digest, hello, appraise=appraise, told=told)
+    wire.send(session.fetch(order))
+    proof = Proof.parse(last_word(wire, session, told))
+    check(proof, evidence, order, manifest_digest, mode="fetch")
+    return proof
+
+
+def accepted(
+    wire: Wire,
+    outer_key_digest: bytes,
+    hello: Hello,
+    *,
+    appraise: Callable[[Shown], None],
+    told: Callable[[str], None],
+) -> tuple[AcceptedSession, Evidence]:
+    """A session whose notary was appraised, and its evidence. Nothing but the hello was said. Raises as `prove`."""
     session = ProverSession(ekm=wire.ekm, hello=hello)
     told("waiting for evidence")
     wire.send(session.start())
     offer = _offer(wire, session)
     told("appraising")
-    appraise(Shown(offer.evidence, wire.ekm, nonce, fresh, outer_key_digest))
-    accepted = offer.accept()
-    wire.send(accepted.fetch(order))
-    proof = Proof.parse(_proof(wire, accepted, told))
-    _check(proof, offer.evidence, order, manifest_digest)
-    return proof
+    appraise(Shown(offer.evidence, wire.ekm, hello.nonce, hello.fresh, outer_key_digest))
+    return offer.accept(), offer.evidence
 
 
 def _offer(wire: Wire, session: ProverSession) -> Offer:
@@ -88,7 +101,8 @@ def _offer(wire: Wire, session: ProverSession) -> Offer:
     return message
 
 
-def _proof(wire: Wire, session: AcceptedSession, told: Callable[[str], None]) -> bytes:
+def last_word(wire: Wire, session: AcceptedSession | ClosedSession, told: Callable[[str], None]) -> bytes:
+    """The proof's JSON, which the notary owes. RefusedByNotaryError for an error instead; ChannelError, SourceError."""
     while True:
         message = session.next_message()
         if message is None:
@@ -98,10 +112,11 @@ def _proof(wire: Wire, session: AcceptedSession, told: Callable[[str], None]) ->
         elif isinstance(message, Error):
             raise refusal(message)
         else:
+            assert isinstance(message, ProofMessage)
             return message.document
 
 
-def _check(proof: Proof, evidence: Evidence, order: Fetch, manifest_digest: bytes) -> None:
+def check(proof: Proof, evidence: Evidence, order: Fetch, manifest_digest: bytes, *, mode: str) -> None:
     """VerificationError unless the proof is of this session and says what was asked for."""
     statement = proof.statement
     pairs = {
@@ -111,7 +126,7 @@ def _check(proof: Proof, evidence: Evidence, order: Fetch, manifest_digest: byte
         "recipient": (statement.recipient, order.recipient),
         "chain": (statement.domain.chain_id, order.chain_id),
         "contract": (statement.domain.contract, order.contract),
-        "mode": (statement.mode, "fetch"),
+        "mode": (statement.mode, mode),
     }
     for name, (said, wanted) in pairs.items():
         if said != wanted:

@@ -6,8 +6,9 @@ import argparse
 import math
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,9 +35,15 @@ _NOBODY: Final = "0x" + "00" * 20
 
 DESCRIPTION: Final = """Have a notary see a web site for you, and write its signed statement to a file. The notary's
 evidence is appraised first, by --reference and --policy as in 'pluto-measure verify'; nothing but a digest of the
-manifest is sent before it was accepted. The file is written only if all went well. Exit code 0 done, 4 the notary is
-not authentic, 5 it is refused by the policy, or the web site says something else than the manifest demands, 6 the
-notary or the web site failed."""
+manifest is sent before it was accepted. The notary asks the web site itself; with --mode observe it watches this
+computer asking. The file is written only if all went well. Exit code 0 done, 4 the notary is not authentic, 5 it is
+refused by the policy, or the web site says something else than the manifest demands, 6 the notary or the web site
+failed."""
+# Of --mode.
+MODES: Final = """how the notary sees the web site. fetch (the default): the notary asks it. observe: this computer asks
+it, by TLS of its own that passes through the notary, and tells the notary what opens the recording once the connection
+is closed; verifiers have to ask for such a proof ('verify-proof --mode observe'), since a client who helps somebody on
+the path to the site can forge one"""
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -59,7 +66,14 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     sub.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="where the proof is written, for you alone"
     )
-    sub.add_argument("--mode", choices=["fetch"], default="fetch", help="how the notary sees the site (default: fetch)")
+    sub.add_argument("--mode", choices=["fetch", "observe"], default="fetch", help=MODES)
+    sub.add_argument(
+        "--roots",
+        metavar="FILE",
+        type=Path,
+        help="with --mode observe: whose certificates this computer believes of web sites, in PEM (default: the "
+        "system's); the notary judges by its own, too",
+    )
     add_judges(sub, collateral="Intel's collateral for the notary's platform", state="")
     sub.add_argument(
         "--collateral-out",
@@ -97,29 +111,20 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """One session; the document has the proof's statement and the notary's appraisal."""
-    from pluto_notary.client import prove as client
     from pluto_notary.client.wire import connected
     from pluto_notary.commands.prove_judge import Judge
 
     notary, manifest = _notary(arguments.notary), _manifest(arguments.manifest)
     order = _order(arguments, manifest)
     _check(arguments)
+    session = _session(arguments, manifest, order)
     with on_stderr() as progress:
         judge = Judge(arguments, progress)
         with connected(notary, protocol=arguments.protocol, random=os.urandom, seconds=arguments.timeout) as (
             wire,
             outer,
         ):
-            proof = client.prove(
-                wire,
-                outer,
-                order,
-                manifest_digest=manifest.digest(),
-                nonce=os.urandom(32),
-                fresh=arguments.fresh,
-                appraise=judge,
-                told=progress.step,
-            )
+            proof = session(wire, outer, nonce=os.urandom(32), appraise=judge, told=progress.step)
         proof = judge.judged_key(proof)
     if arguments.collateral_out is not None and judge.collateral:
         files.write(arguments.collateral_out, judge.collateral.decode())
@@ -128,10 +133,29 @@ def run(arguments: argparse.Namespace) -> Result:
     return _result(arguments, proof, judge)
 
 
+def _session(arguments: argparse.Namespace, manifest: Manifest, order: Fetch) -> Callable[..., Proof]:
+    """The session of the mode that was asked for. UsageError, FormatError for what would fail later."""
+    common = {"manifest_digest": manifest.digest(), "fresh": arguments.fresh}
+    if arguments.mode == "fetch":
+        from pluto_notary.client.prove import prove
+
+        return partial(prove, order=order, **common)
+    from pluto_notary.client.observe import observe
+    from pluto_notary.commands.prove_site import site_judge
+
+    site = site_judge(arguments.roots, manifest.host)
+    request = manifest.request(dict(order.variables))
+    return partial(observe, order=order, request=request, judge=site, random=os.urandom, **common)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """UsageError for what would fail only after a secret was sent."""
     if not math.isfinite(arguments.timeout) or not 0 < arguments.timeout <= _LONGEST:
         raise UsageError(f"--timeout: {arguments.timeout} is not between 0 and {_LONGEST:.0f} seconds")
+    if arguments.roots is not None and arguments.mode != "observe":
+        raise UsageError("--roots is for --mode observe: in the other one the notary judges the web site")
+    if arguments.legacy and arguments.mode == "observe":
+        raise UsageError("--legacy: the old format says nothing of a mode, so what is observed is not signed in it")
     if arguments.collateral_out is not None and (arguments.state is None or arguments.collateral is not None):
         raise UsageError("--collateral-out is for collateral of --state")
     for option, path in (("--out", arguments.out), ("--collateral-out", arguments.collateral_out)):
@@ -164,6 +188,8 @@ def _verifying(arguments: argparse.Namespace, proof: Proof) -> Iterator[str]:
     statement = proof.statement
     yield from ("pluto-notary", "verify-proof", str(arguments.out), "--manifest", str(arguments.manifest))
     yield from ("--nonce", statement.nonce.hex(), "--recipient", f"0x{statement.recipient.hex()}")
+    if statement.mode != "fetch":
+        yield from ("--mode", statement.mode)
     if statement.domain.chain_id or any(statement.domain.contract):
         yield from ("--chain-id", str(statement.domain.chain_id), "--contract", f"0x{statement.domain.contract.hex()}")
     for path in arguments.reference:

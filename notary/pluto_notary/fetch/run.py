@@ -57,14 +57,12 @@ async def fetch(
     `follow`: a redirect is an answer (read it with redirect.location and decide); otherwise it is an error.
     """
     ready = prepared(request, limits)
-    check_target(request.host, request.port, rules)
     started = clock()
     try:
         async with asyncio.timeout(limits.total_seconds):
-            step(STEPS[0])
-            addresses = await _resolved(request, rules, limits, resolve)
-            step(STEPS[1])
-            address, connection = await _connected(addresses, request.port, limits, connect)
+            address, connection = await reached(
+                request, rules=rules, limits=limits, resolve=resolve, connect=connect, step=step
+            )
             stream = TlsStream(connection, tls, request.host, limits)
             try:
                 await stream.handshake(judged_at)
@@ -77,6 +75,23 @@ async def fetch(
     if is_redirect(response) and not follow:
         raise TargetError("redirect", "the answer points elsewhere")
     return Exchange(request, response, stream.leaf_sha256, address, started, clock())
+
+
+async def reached(
+    request: WebRequest,
+    *,
+    rules: EgressRules,
+    limits: FetchLimits,
+    resolve: Resolve,
+    connect: Connect,
+    step: Callable[[str], None] = unheard,
+) -> tuple[str, socket.socket]:
+    """A connection to the site of this request, and the address that was checked for it. TargetError, as `fetch`."""
+    check_target(request.host, request.port, rules)
+    step(STEPS[0])
+    addresses = await _resolved(request, rules, limits, resolve)
+    step(STEPS[1])
+    return await _connected(addresses, request.port, limits, connect)
 
 
 async def _resolved(request: WebRequest, rules: EgressRules, limits: FetchLimits, resolve: Resolve) -> tuple[str, ...]:

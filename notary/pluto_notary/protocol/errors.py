@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CODES: Final = (
     "frame", "version", "order", "size", "json", "nonce", "manifest", "manifest-digest", "target", "fresh", "evidence",
     "rate", "busy", "time", "egress", "resolve", "connect", "certificate", "tls", "http", "redirect", "violation",
-    "clock", "unsupported", "internal",
+    "secret", "clock", "unsupported", "internal",
 )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from pluto_notary.protocol.messages import (
     FETCH,
     HELLO,
     LIMITS,
-    OBSERVE,
     PROGRESS,
     PROOF,
     Error,
@@ -25,18 +24,38 @@ from pluto_notary.protocol.messages import (
     Fetch,
     Hello,
     Message,
+    Observe,
     Progress,
     Proof,
+)
+from pluto_notary.protocol.observe import (
+    CLOSE,
+    CLOSED,
+    CONNECTED,
+    DATA,
+    ENDED,
+    KEPT,
+    OBSERVE,
+    REVEAL,
+    Close,
+    Closed,
+    Connected,
+    Data,
+    Ended,
+    Reveal,
 )
 
 HEAD_BYTES: Final = 5
 _SLACK: Final = 64 * 1024  # what may be fed beyond one frame before somebody takes it out
 TYPES: Final[Mapping[type[Message], int]] = {
-    Hello: HELLO, Evidence: EVIDENCE, Fetch: FETCH, Progress: PROGRESS, Proof: PROOF, Error: ERROR
+    Hello: HELLO, Evidence: EVIDENCE, Fetch: FETCH, Progress: PROGRESS, Proof: PROOF, Error: ERROR,
+    Observe: OBSERVE, Connected: CONNECTED, Data: DATA, Ended: ENDED, Close: CLOSE, Closed: CLOSED, Reveal: REVEAL,
 }  # fmt: skip
 _PARSERS: Final[Mapping[int, Callable[[bytes], Message]]] = {
     HELLO: Hello.parse, EVIDENCE: Evidence.parse, FETCH: Fetch.parse,
     PROGRESS: Progress.parse, PROOF: Proof.parse, ERROR: Error.parse,
+    OBSERVE: Observe.parse, CONNECTED: Connected.parse, DATA: Data.parse, ENDED: Ended.parse,
+    CLOSE: Close.parse, CLOSED: Closed.parse, REVEAL: Reveal.parse,
 }  # fmt: skip
 
 
@@ -79,8 +98,8 @@ class FrameReader:
 
 
 def _check_head(kind: int, size: int, expected: Collection[int]) -> None:
-    if kind in OBSERVE:
-        raise ChannelError("unsupported", "this version does not observe")
+    if kind in KEPT:
+        raise ChannelError("unsupported", "this version does not have this type")
     if kind not in LIMITS:
         raise ChannelError("frame", "no frame has this type")
     if kind not in expected:

@@ -1,7 +1,7 @@
 """The messages of a channel. Pure. Format: docs/protocol.md, section 5.
 
 Bodies are strict JSON in UTF-8 and in canonical form; but the manifest in `fetch` is spelled as its author likes, and
-`proof` is handed on as it is.
+`proof` is handed on as it is. Those that only `observe` has are in `pluto_notary.protocol.observe`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, Final, Self
 from pluto_measure.binding import TAG
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.record import record
+from pluto_notary.protocol import observe
 from pluto_notary.protocol.body import VERSION, Members, spelled
 from pluto_notary.protocol.errors import CODES, ChannelError
+from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended, Reveal
 
 HELLO, EVIDENCE, FETCH, PROGRESS, PROOF, ERROR = range(1, 7)
-OBSERVE: Final = range(16, 32)  # kept for seeing a web site through the client's own TLS
 LIMITS: Final[Mapping[int, int]] = {
     HELLO: 4 << 10,
     EVIDENCE: 4 << 20,
@@ -25,6 +26,7 @@ LIMITS: Final[Mapping[int, int]] = {
     PROGRESS: 256,
     PROOF: 8 << 20,
     ERROR: 1 << 10,
+    **observe.LIMITS,
 }
 STEPS: Final = ("resolving", "connecting", "fetching", "checking", "signing")
 REVEALS: Final = ("values", "commitments")
@@ -129,9 +131,9 @@ class Fetch:
         return f"Fetch(manifest of {len(self.manifest)} bytes)"
 
     @classmethod
-    def parse(cls, body: bytes) -> Self:
+    def parse(cls, body: bytes, *, what: str = "fetch") -> Self:
         """ChannelError `json`, `version`, `nonce`."""
-        members = Members(body, "fetch", one_spelling=False)
+        members = Members(body, what, one_spelling=False)
         fetch = cls(
             manifest=spelled(members.take("manifest", dict), "manifest"),
             variables=_variables(members.take("variables", dict)),
@@ -155,6 +157,24 @@ class Fetch:
             "version": VERSION,
         }
         return head[:-1] + b',"manifest":' + self.manifest + b"," + spelled(rest, "variables")[1:]
+
+
+@record
+class Observe:
+    """The same, to be proved of what the client's own TLS connection is going to carry."""
+
+    order: Fetch
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """ChannelError `json`, `version`, `nonce`; `unsupported` for the old format, which says nothing of a mode."""
+        order = Fetch.parse(body, what="observe")
+        if order.legacy:
+            raise ChannelError("unsupported", "what is observed is not signed in the old format", path="legacy")
+        return cls(order)
+
+    def to_body(self) -> bytes:
+        return self.order.to_body()
 
 
 @record
@@ -217,7 +237,10 @@ class Error:
         return body if len(body) <= LIMITS[ERROR] else canonical({**value, "path": None})
 
 
-Message = Hello | Evidence | Fetch | Progress | Proof | Error
+Message = (
+    Hello | Evidence | Fetch | Progress | Proof | Error
+    | Observe | Connected | Data | Ended | Close | Closed | Reveal
+)  # fmt: skip
 
 
 def _variables(value: dict[str, Any]) -> tuple[tuple[str, str], ...]:

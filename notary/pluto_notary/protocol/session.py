@@ -1,6 +1,8 @@
-"""The notary's side of a channel's session: a commitment in, evidence out, one fetch in, a proof or an error out. Pure.
+"""The notary's side of a channel's session: a commitment in, evidence out, one order in, a proof or an error out. Pure.
 
     AWAITS_HELLO --hello--> OWES_EVIDENCE --evidence--> AWAITS_FETCH --fetch--> OWES_PROOF --proof--> OVER
+    AWAITS_FETCH --observe--> CONNECTS --connected--> RELAYS, RELAYS_ONE_WAY --close--> CLOSES --closed--> AWAITS_REVEAL
+    AWAITS_REVEAL --reveal--> OWES_PROOF
     any of them --error--> OVER          any of them --the client breaks a rule--> FAILED --error--> OVER
 
 The table is in `pluto_notary.protocol.states`. Before evidence nothing but evidence or an error leaves.
@@ -11,8 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pluto_notary.protocol.errors import ChannelError
-from pluto_notary.protocol.messages import Error, Evidence, Fetch, Hello, Progress, Proof, signed_bytes
+from pluto_notary.protocol.messages import Error, Evidence, Fetch, Hello, Observe, Progress, Proof, signed_bytes
+from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended, Reveal
 from pluto_notary.protocol.states import NOTARY_RECEIVES, NOTARY_SENDS, Machine, State
+
+Heard = Hello | Fetch | Observe | Data | Close | Reveal
+Said = Evidence | Progress | Proof | Error | Connected | Data | Ended | Closed
 
 
 class NotarySession:
@@ -42,10 +48,10 @@ class NotarySession:
         """Take bytes of the inner TLS. ChannelError; then only one error can be sent."""
         self._machine.feed(data)
 
-    def next_message(self) -> Hello | Fetch | None:
+    def next_message(self) -> Heard | None:
         """What the client said; None if more bytes must come, or it is our turn. ChannelError as `feed`."""
         message = self._machine.next_message()
-        assert message is None or isinstance(message, Hello | Fetch)
+        assert message is None or isinstance(message, Heard)
         if isinstance(message, Hello):
             self._hello = message
         return message
@@ -64,7 +70,7 @@ class NotarySession:
         )
         return Evidence(session_id, epoch, channel_key, envelope, sign(signed))
 
-    def send(self, message: Evidence | Progress | Proof | Error) -> bytes:
+    def send(self, message: Said) -> bytes:
         """The bytes for the inner TLS. RuntimeError if it is not its turn, ChannelError `size` if it is too large."""
         return self._machine.send(message)
 

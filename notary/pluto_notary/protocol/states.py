@@ -2,7 +2,7 @@
 
 What is not in a table is refused: from the other side with ChannelError `order`, from our own with RuntimeError. A
 failed machine stays failed. While one side owes a message the other side must be silent, so nothing is ever kept for
-later and no buffer can grow.
+later and no buffer can grow; while the notary relays, both speak, and what either says is handed on as it comes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.frames import TYPES, FrameReader, encode
 from pluto_notary.protocol.messages import ERROR, EVIDENCE, FETCH, HELLO, PROGRESS, PROOF, Message, Progress
+from pluto_notary.protocol.observe import CLOSE, CLOSED, CONNECTED, DATA, ENDED, OBSERVE, REVEAL
 
 
 class State(Enum):
@@ -28,6 +29,17 @@ class State(Enum):
     AWAITS_FETCH = "the client appraises or asks, seen from the notary"
     OWES_PROOF = "the notary works"
     AWAITS_PROOF = "the notary works, seen from the client"
+    CONNECTS = "the notary connects the web site"
+    RELAYS = "the notary hands on what both say"
+    RELAYS_ONE_WAY = "the notary hands on what the client says, as the web site says no more"
+    CLOSES = "the notary closes the connection to the web site"
+    AWAITS_REVEAL = "the client has to reveal its secret"
+    AWAITS_SITE = "the notary connects the web site, seen from the client"
+    TALKS = "the client and the web site talk"
+    TALKS_ONE_WAY = "the client talks, and the web site says no more"
+    AWAITS_CLOSED = "the client has said its last word to the web site"
+    AWAITS_CLOSED_ONE_WAY = "the client has said its last word to the web site, which says no more either"
+    MAY_REVEAL = "the connection is closed, and the client may reveal its secret"
     FAILED = "the other side broke the rules"
     OVER = "the last message was said"
 
@@ -37,12 +49,20 @@ Moves = Mapping[State, Mapping[int, State]]
 # What each side may receive and send, by state: type -> next state.
 NOTARY_RECEIVES: Final[Moves] = {
     State.AWAITS_HELLO: {HELLO: State.OWES_EVIDENCE},
-    State.AWAITS_FETCH: {FETCH: State.OWES_PROOF},
+    State.AWAITS_FETCH: {FETCH: State.OWES_PROOF, OBSERVE: State.CONNECTS},
+    State.RELAYS: {DATA: State.RELAYS, CLOSE: State.CLOSES},
+    State.RELAYS_ONE_WAY: {DATA: State.RELAYS_ONE_WAY, CLOSE: State.CLOSES},
+    State.AWAITS_REVEAL: {REVEAL: State.OWES_PROOF},
 }
 NOTARY_SENDS: Final[Moves] = {
     State.AWAITS_HELLO: {ERROR: State.OVER},
     State.OWES_EVIDENCE: {EVIDENCE: State.AWAITS_FETCH, ERROR: State.OVER},
     State.AWAITS_FETCH: {ERROR: State.OVER},
+    State.CONNECTS: {PROGRESS: State.CONNECTS, CONNECTED: State.RELAYS, ERROR: State.OVER},
+    State.RELAYS: {DATA: State.RELAYS, ENDED: State.RELAYS_ONE_WAY, ERROR: State.OVER},
+    State.RELAYS_ONE_WAY: {ERROR: State.OVER},
+    State.CLOSES: {CLOSED: State.AWAITS_REVEAL, ERROR: State.OVER},
+    State.AWAITS_REVEAL: {ERROR: State.OVER},
     State.OWES_PROOF: {PROGRESS: State.OWES_PROOF, PROOF: State.OVER, ERROR: State.OVER},
     State.FAILED: {ERROR: State.OVER},
 }
@@ -51,11 +71,25 @@ CLIENT_RECEIVES: Final[Moves] = {
     State.AWAITS_EVIDENCE: {EVIDENCE: State.DECIDES, ERROR: State.OVER},
     State.DECIDES: {ERROR: State.OVER},
     State.ACCEPTED: {ERROR: State.OVER},
+    State.AWAITS_SITE: {PROGRESS: State.AWAITS_SITE, CONNECTED: State.TALKS, ERROR: State.OVER},
+    State.TALKS: {DATA: State.TALKS, ENDED: State.TALKS_ONE_WAY, ERROR: State.OVER},
+    State.TALKS_ONE_WAY: {ERROR: State.OVER},
+    State.AWAITS_CLOSED: {
+        DATA: State.AWAITS_CLOSED,
+        ENDED: State.AWAITS_CLOSED_ONE_WAY,
+        CLOSED: State.MAY_REVEAL,
+        ERROR: State.OVER,
+    },
+    State.AWAITS_CLOSED_ONE_WAY: {CLOSED: State.MAY_REVEAL, ERROR: State.OVER},
+    State.MAY_REVEAL: {ERROR: State.OVER},
     State.AWAITS_PROOF: {PROGRESS: State.AWAITS_PROOF, PROOF: State.OVER, ERROR: State.OVER},
 }
 CLIENT_SENDS: Final[Moves] = {
     State.SILENT: {HELLO: State.AWAITS_EVIDENCE},
-    State.ACCEPTED: {FETCH: State.AWAITS_PROOF},
+    State.ACCEPTED: {FETCH: State.AWAITS_PROOF, OBSERVE: State.AWAITS_SITE},
+    State.TALKS: {DATA: State.TALKS, CLOSE: State.AWAITS_CLOSED},
+    State.TALKS_ONE_WAY: {DATA: State.TALKS_ONE_WAY, CLOSE: State.AWAITS_CLOSED_ONE_WAY},
+    State.MAY_REVEAL: {REVEAL: State.AWAITS_PROOF},
 }
 MOST_PROGRESS: Final = 64  # messages of type `progress` in one session
 

@@ -4,44 +4,37 @@
 
 It decides nothing: the protocol's rooms do. Every wait has a deadline, and whatever a client does ends in one error
 frame and the end of its own connection. While we work for a client it must be silent; if it goes away, the work ends.
+While we relay for it (`observing`), what it says is read as the web site takes it, and no faster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from OpenSSL import SSL
 
-from pluto_measure.record import record
 from pluto_notary.errors import EvidenceError
 from pluto_notary.limits import Limits, Unfinished
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.inner import InnerTls
 from pluto_notary.protocol.legacy import LegacyOpening
-from pluto_notary.protocol.messages import Evidence, Fetch, Hello, Progress, Proof
-from pluto_notary.protocol.session import NotarySession
+from pluto_notary.protocol.messages import Fetch, Hello, Observe, Progress, Proof
+from pluto_notary.protocol.observe import Close, Connected, Data, Reveal
+from pluto_notary.protocol.session import Heard, NotarySession, Said
 from pluto_notary.protocol.states import State
 from pluto_notary.protocol.upgrade import Upgrade
+from pluto_notary.server.answers import Answers
+from pluto_notary.server.observing import relay
 from pluto_notary.server.outer import Outer
 
 _READ_BYTES: Final = 32 * 1024
 _TELL_SECONDS: Final = 0.05  # steps that take less are told together, with what follows them
 
 T = TypeVar("T")
-Told = Callable[[str], None]  # of a step
-Named = Callable[[str, int], None]  # of a host and a port: ChannelError if the client named others before
-
-
-@record
-class Answers:
-    """What a channel asks of the rest. All raise ChannelError; `evidence` and `token` EvidenceError, too."""
-
-    evidence: Callable[[NotarySession, Hello, bytes], Awaitable[Evidence]]  # with the EKM
-    token: Callable[[bytes], Awaitable[bytes]] | None  # of version 1, for the EKM; None where there is none
-    proof: Callable[[Fetch, Hello, bytes, Named, Told], Awaitable[bytes]]  # with the session's id
 
 
 class Channel:
@@ -68,7 +61,7 @@ class Channel:
         self._tls = InnerTls(context, server=True)
         self._opening: LegacyOpening | None = None
         self._session: NotarySession | None = None
-        self._gone = False
+        self._gone = self._relaying = False
         self._telling: asyncio.TimerHandle | None = None
         self._waits = 0  # bytes of a message that is not complete
         self._began = 0.0
@@ -126,24 +119,70 @@ class Channel:
         session = self._session = self._session or NotarySession(ekm=self._tls.ekm)
         session_id = b""
         while True:
+            message = await self._heard(session)
+            if isinstance(message, Hello):
+                evidence = await self._working(self._answers.evidence(session, message, self._tls.ekm))
+                session_id = evidence.session_id
+                await self.say(evidence)
+                continue
+            assert session.hello is not None, "nothing is asked for before the commitment"
+            assert isinstance(message, Fetch | Observe), "nothing else follows the evidence"
+            if isinstance(message, Observe):
+                proof = await self._observe(session, message, session_id)
+            else:
+                named = self._upgrade.must_name
+                work = self._answers.proof(message, session.hello, session_id, named, self._tell)
+                proof = await self._working(work)
+            await self.say(Proof(proof))
+            self.outcome = "proof"
+            return
+
+    async def _observe(self, session: NotarySession, message: Observe, session_id: bytes) -> bytes:
+        """The proof of what the client's own TLS carried. Whatever happens, the web site's connection is closed."""
+        assert session.hello is not None, "nothing is asked for before the commitment"
+        with ExitStack() as held:
+            named = self._upgrade.must_name
+            work = self._answers.observe(message.order, session.hello, session_id, named, self._tell, held)
+            observed = await self._working(work)
+            await self.say(Connected())
+            self._relaying = True
+            await relay(observed.line, self, observed.recorder, self._limits)
+            self._relaying = False
+            await self.say(observed.close())
+            async with asyncio.timeout(self._limits.reveal_seconds):
+                reveal = await self._heard(session)
+            assert isinstance(reveal, Reveal), "nothing else follows the end of the recording"
+            return await self._working(observed.proof(reveal, self._tell))
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client is still to be told what the web site says."""
+        return self._session is not None and self._session.state is State.RELAYS and not self._gone
+
+    async def hear(self) -> Data | Close:
+        """What the client says next to the web site."""
+        assert self._session is not None, "a session is being served"
+        message = await self._heard(self._session)
+        assert isinstance(message, Data | Close), "nothing else is taken while we relay"
+        return message
+
+    async def _heard(self, session: NotarySession) -> Heard:
+        """The client's next message."""
+        while True:
             data = self._tls.read()
             session.feed(data)
             message = session.next_message()
-            self._progressed(self._waits + len(data) if message is None else 0)
-            if message is None:
-                await self._more()
-            elif isinstance(message, Hello):
-                evidence = await self._working(self._answers.evidence(session, message, self._tls.ekm))
-                session_id = evidence.session_id
-                self._tls.write(session.send(evidence))
-                await self._sent()
-            else:
-                assert session.hello is not None, "nothing is asked for before the commitment"
-                work = self._answers.proof(message, session.hello, session_id, self._upgrade.must_name, self._tell)
-                self._tls.write(session.send(Proof(await self._working(work))))
-                await self._sent()
-                self.outcome = "proof"
-                return
+            if not self._relaying:
+                self._progressed(self._waits + len(data) if message is None else 0)
+            if message is not None:
+                return message
+            await self._more()
+
+    async def say(self, message: Said) -> None:
+        """Tell the client at once, and wait until it takes it. EOFError, OSError."""
+        assert self._session is not None, "a session is being served"
+        self._tls.write(self._session.send(message))
+        await self._sent()
 
     def _progressed(self, waits: int) -> None:
         """So many bytes of a message have come. ChannelError if there is no room for them."""
@@ -155,7 +194,7 @@ class Channel:
 
     def _tell(self, step: str) -> None:
         session = self._session
-        if session is None or session.state is not State.OWES_PROOF or self._gone:
+        if session is None or session.state not in (State.OWES_PROOF, State.CONNECTS) or self._gone:
             return  # the client has just ended the session, and this work is about to be
         self._tls.write(session.send(Progress(step)))
         if self._telling is None:
@@ -208,6 +247,10 @@ class Channel:
         """Wait for bytes of the client, and do what they ask of the layers below the session."""
         if self._stream.ended or self._tls.ended:
             raise EOFError
+        if self._relaying:  # the deadlines are the relay's; whoever tells the client something waits for it to leave
+            self._take(await self._read(None))
+            self._connection.write(self._stream.replies())
+            return
         seconds = self._limits.idle_seconds
         if self._waits:
             seconds = min(seconds, max(0.0, self._began + self._limits.message_seconds - self._clock()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from OpenSSL import SSL
 
-from pluto_measure.errors import FormatError
+from pluto_measure.errors import FormatError, RefusedError
 from pluto_measure.evidence import Envelope
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.record import record
@@ -16,16 +18,17 @@ from pluto_notary.errors import EvidenceError, PeerError
 from pluto_notary.evidence.epochs import EpochKeeper
 from pluto_notary.evidence.provider import Provider
 from pluto_notary.evidence.requests import NodeRequest
-from pluto_notary.limits import Limits, Rates, TokenBucket, Unfinished
+from pluto_notary.limits import Limits, Rates, Shares, TokenBucket, Unfinished
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.messages import Evidence, Fetch, Hello
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.upgrade import Upgrade
 from pluto_notary.serial import EventWriter
 from pluto_notary.server import faults
-from pluto_notary.server.channel import Answers, Channel, Named, Told
+from pluto_notary.server.answers import Answers, Named, Told, at_end
+from pluto_notary.server.channel import Channel
 from pluto_notary.server.outer import Outer
-from pluto_notary.server.prover import Prover
+from pluto_notary.server.prover import Observation, Prover
 from pluto_notary.server.routes import (
     EvidenceWanted,
     JudgementWanted,
@@ -79,6 +82,7 @@ class Notary:
         self._bucket = TokenBucket(rate=limits.evidence_rate, burst=limits.evidence_burst, now=clock())
         most = limits.clients
         self._fetches = Rates(rate=limits.fetch_rate, burst=limits.fetch_burst, clients=most)
+        self._sites = Shares(limits.sites_of_one)
         self._judgements = Rates(rate=limits.verify_rate, burst=limits.verify_burst, clients=most)
         self._askers = Rates(rate=limits.evidence_rate_of_one, burst=limits.evidence_burst_of_one, clients=most)
         self._unfinished = Unfinished(limits.unfinished_bytes, limits.unfinished_free_bytes)
@@ -114,9 +118,18 @@ class Notary:
         """Serve a channel to its end; how it ended: "proof", a code of docs/protocol.md, or "gone"."""
 
         async def proof(order: Fetch, hello: Hello, session: bytes, named: Named, told: Told) -> bytes:
-            self._admit(self._fetches, client)
-            return await self._prover.prove(
-                order, session=session, digest=hello.manifest_digest, named=named, told=told
+            with ExitStack() as held:
+                self._share(client, held)
+                return await self._prover.prove(
+                    order, session=session, digest=hello.manifest_digest, named=named, told=told
+                )
+
+        async def observe(
+            order: Fetch, hello: Hello, session: bytes, named: Named, told: Told, held: ExitStack
+        ) -> Observation:
+            self._share(client, held)
+            return await self._prover.observe(
+                order, session=session, digest=hello.manifest_digest, named=named, told=told, held=held
             )
 
         async def evidence(session: NotarySession, hello: Hello, ekm: bytes) -> Evidence:
@@ -128,7 +141,7 @@ class Notary:
             connection,
             upgrade=upgrade,
             context=self._node.inner,
-            answers=Answers(evidence, self._node.token, proof),
+            answers=Answers(evidence, self._node.token, proof, observe),
             limits=self._limits,
             unfinished=self._unfinished,
         )
@@ -150,6 +163,13 @@ class Notary:
     def _admit(self, rates: Rates, client: str) -> None:
         if not rates.take(client, self._clock()):
             raise ChannelError("rate", "this address asks too often")
+
+    def _share(self, client: str, held: ExitStack) -> None:
+        """One more web site for this client, until `held` ends. ChannelError `rate`."""
+        self._admit(self._fetches, client)
+        if not self._sites.take(client):
+            raise ChannelError("rate", "this address has as many web sites at once as it may")
+        at_end(held, partial(self._sites.give_back, client))
 
     async def _session_evidence(self, session: NotarySession, hello: Hello, ekm: bytes) -> Evidence:
         epoch = await self._keeper.current()
@@ -194,10 +214,11 @@ class Notary:
 
     async def _proxy(self, wanted: ProofWanted, client: str) -> Response:
         try:
-            self._admit(self._fetches, client)
-            order = Fetch.parse(wanted.order)
-            session = self._random(_SESSION_BYTES)
-            proof = await self._prover.prove(order, session=session, digest=None, named=_any, told=_nobody)
+            with ExitStack() as held:
+                self._share(client, held)
+                order = Fetch.parse(wanted.order)
+                session = self._random(_SESSION_BYTES)
+                proof = await self._prover.prove(order, session=session, digest=None, named=_any, told=_nobody)
         except ChannelError as error:
             self._events.emit("refused", code=error.code)
             return no_proof(error)
@@ -212,7 +233,10 @@ class Notary:
         if not self._judgements.take(client, self._clock()):
             return self._too_often()
         try:
-            return document(verification(wanted.proof))
+            return document(verification(wanted.proof, wanted.modes))
+        except RefusedError as error:
+            self._events.emit("refused", code="mode")
+            return refusal(PeerError(400, "mode", str(error)))
         except FormatError as error:
             self._events.emit("refused", code="json")
             return refusal(PeerError(400, "json", error.problem))

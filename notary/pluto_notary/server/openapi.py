@@ -91,9 +91,7 @@ def document() -> dict[str, Any]:
             "/v1/meta/keys": {"get": _get("keys", "The keys of this process with their evidence", _keys())},
             "/v1/tee": {"get": _channel()},
             "/v1/proxy": {"post": _post("proxy", "Fetch and prove in one call", _ORDER, _PROVED)},
-            "/v1/verify": {
-                "post": _post("verify", "What can be said of a proof without a policy", {"type": "object"}, _CHECKED)
-            },
+            "/v1/verify": {"post": _verify()},
         },
     }
 
@@ -115,6 +113,13 @@ def _post(name: str, summary: str, body: dict[str, Any], answers: tuple[Any, ...
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": _responses(described, {"type": "object"}, *errors),
     }
+
+
+def _verify() -> dict[str, Any]:
+    found = _post("verify", "What can be said of a proof without a policy", {"type": "object"}, _CHECKED)
+    mode = {"enum": ["fetch", "observe", "any"], "default": "fetch"}
+    about = "the mode that the statement must be of; what was observed is refused unless it is asked for"
+    return {**found, "parameters": [{"name": "mode", "in": "query", "description": about, "schema": mode}]}
 
 
 def _evidence() -> dict[str, Any]:

@@ -6,7 +6,7 @@ GET  /v1/evidence?nonce=HEX     an evidence envelope for the purpose `node`; 1 t
 GET  /v1/meta/keys              the keys of this process, each with its evidence
 GET  /v1/tee                    a channel: Upgrade: websocket or tcp (docs/protocol.md)
 POST /v1/proxy                  a `fetch` as in a channel, as one call; its answer is the proof
-POST /v1/verify                 what can be said of a proof without a policy
+POST /v1/verify[?mode=MODE]     what can be said of a proof of this mode (fetch, observe, any) without a policy
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ METHODS: Final = {
     PROXY_PATH: "POST",
     VERIFY_PATH: "POST",
 }
+
+MODES: Final = {"mode=fetch": ("fetch",), "mode=observe": ("observe",), "mode=any": ("fetch", "observe")}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -125,9 +127,10 @@ class ProofWanted:
 
 @record
 class JudgementWanted:
-    """The client wants to know about a proof."""
+    """The client wants to know about a proof, if its statement is of one of these modes."""
 
     proof: bytes
+    modes: tuple[str, ...] = ("fetch",)
 
     def __repr__(self) -> str:
         return f"JudgementWanted({len(self.proof)} bytes)"
@@ -144,6 +147,8 @@ def route(request: Request, *, version: str, build_id: str) -> Response | Wanted
         return EvidenceWanted(_nonce(query))
     if path == TEE_PATH:
         return Upgrade.parse(request.target, request.headers)
+    if path == VERIFY_PATH:
+        return JudgementWanted(request.body, _modes(query) if mark else ("fetch",))
     if mark:
         raise PeerError(400, "query", f"{path} takes no query")
     if path == HEALTH_PATH:
@@ -152,7 +157,7 @@ def route(request: Request, *, version: str, build_id: str) -> Response | Wanted
         return Response(200, openapi.text())
     if path == KEYS_PATH:
         return KeysWanted()
-    return ProofWanted(request.body) if path == PROXY_PATH else JudgementWanted(request.body)
+    return ProofWanted(request.body)
 
 
 def check(method: str, target: str) -> None:
@@ -226,6 +231,12 @@ def broken() -> Response:
 
 def _error(code: str, message: str) -> bytes:
     return canonical({"error": {"code": code, "message": message}})
+
+
+def _modes(query: str) -> tuple[str, ...]:
+    if (modes := MODES.get(query)) is None:
+        raise PeerError(400, "query", f"the query must be one of {', '.join(MODES)}")
+    return modes
 
 
 def _nonce(query: str) -> bytes:

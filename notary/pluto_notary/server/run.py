@@ -14,13 +14,14 @@ from pluto_notary import __version__
 from pluto_notary.certificate import OuterIdentity, make_identity, server_context
 from pluto_notary.evidence.epochs import EpochKeeper, EpochLimits, Keeping
 from pluto_notary.evidence.provider import Provider
-from pluto_notary.limits import Limits
+from pluto_notary.limits import Limits, Unfinished
 from pluto_notary.manifest.workers import Workers
 from pluto_notary.protocol import inner
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.edge import Edge
 from pluto_notary.server.notary import Node, Notary
-from pluto_notary.server.prover import Prover, Tools
+from pluto_notary.server.prover import Places, Prover, Tools
+from pluto_notary.server.seeing import Seeing
 from pluto_notary.server.world import World
 from pluto_notary.statement.keys import SigningKey
 from pluto_notary.statement.proof import KeyEvidence
@@ -78,9 +79,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         told=lambda purpose: events.emit("evidence", purpose=purpose),
         refused=lambda code: events.emit("refused", code=code),
     )
-    judges = Workers()
+    judges, limits = Workers(), settings.limits
+    see = Seeing(world.see, threads=limits.openings, waiting=limits.openings_waiting)
     try:
-        notary = _notary(settings, outer.key_digest, key, keeper, world, judges)
+        notary = _notary(settings, outer.key_digest, key, keeper, (world, judges, see))
         edge = Edge(
             tls=server_context(outer),
             limits=settings.limits,
@@ -106,12 +108,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
     finally:
+        see.close()
         await judges.close()
 
 
 def _notary(
-    settings: Settings, outer_key_digest: bytes, key: SigningKey, keeper: EpochKeeper, world: World, judges: Workers
+    settings: Settings,
+    outer_key_digest: bytes,
+    key: SigningKey,
+    keeper: EpochKeeper,
+    outside: tuple[World, Workers, Seeing],
 ) -> Notary:
+    (world, judges, see), limits = outside, settings.limits
+
     async def key_evidence() -> KeyEvidence | None:
         return await notary.key_evidence()
 
@@ -121,18 +130,21 @@ def _notary(
         legacy_key=SigningKey.generate(os.urandom),
         key_evidence=key_evidence,
         fetch=world.fetch,
+        reach=world.reach,
+        see=see,
         judges=judges,
         interval=world.clock.interval,
         clock=time.monotonic,
         random=os.urandom,
     )
+    places = Places(limits.fetches, limits.observed, Unfinished(limits.recorded_bytes, limits.recorded_free_bytes))
     inner_context = inner.server_context(make_identity(os.urandom))
     notary = Notary(
         Node(settings.build_id, outer_key_digest, inner_context, key, settings.token),
         settings.provider,
         keeper,
-        Prover(tools, most=settings.limits.fetches),
-        limits=settings.limits,
+        Prover(tools, places),
+        limits=limits,
         events=settings.events,
         clock=time.monotonic,
         random=os.urandom,

@@ -7,6 +7,7 @@ In a trust domain all of it is of the image: Mozilla's roots, the policy of `fet
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import time
 from functools import cache
@@ -16,12 +17,17 @@ from typing import Final, Protocol
 from pluto_measure.record import record, replace
 from pluto_notary.fetch.egress import EgressRules, is_allowed
 from pluto_notary.fetch.limits import FetchLimits
+from pluto_notary.fetch.outgoing import prepared
 from pluto_notary.fetch.resolve import Resolver
-from pluto_notary.fetch.run import fetch
+from pluto_notary.fetch.run import fetch, reached
 from pluto_notary.fetch.target import HTTP_1, HTTP_2, client_context, connect
+from pluto_notary.observe import roots as site_roots
+from pluto_notary.observe.recording import Recording
+from pluto_notary.observe.seen import seen
 from pluto_notary.serial import EventWriter
-from pluto_notary.server.channel import Told
-from pluto_notary.server.prover import Fetcher
+from pluto_notary.server.answers import Told
+from pluto_notary.server.prover import Fetcher, Reach
+from pluto_notary.server.seeing import See, Sight, bounds
 from pluto_notary.systemd import OS_RELEASE
 from pluto_notary.trusted_time.agree import Rules
 from pluto_notary.trusted_time.certificates import Roots
@@ -54,9 +60,11 @@ class Clock(Protocol):
 
 @record
 class World:
-    """Web sites and the time."""
+    """Web sites and the time. `reach` and `see`: for sites that clients observe, by the rules and roots of `fetch`."""
 
     fetch: Fetcher
+    reach: Reach
+    see: See
     clock: Clock
 
 
@@ -123,4 +131,37 @@ def world(roots: bytes, rules: EgressRules, clock: Clock, *, resolve: Resolve | 
             step=step,
         )
 
-    return World(ask, clock)
+    async def reach(request: WebRequest, *, step: Told) -> socket.socket:
+        prepared(request, limits)  # what would not be sent is not waited for either
+        _, connection = await reached(request, rules=rules, limits=limits, resolve=resolver, connect=connect, step=step)
+        return connection
+
+    return World(ask, reach, seeing(roots, limits), clock)
+
+
+def seeing(roots: bytes, limits: FetchLimits) -> See:
+    """What recordings show of sites that these roots (PEM) vouch for."""
+    known = site_roots.Roots.load(roots)
+
+    def see(
+        recording: Recording,
+        secret: bytes,
+        *,
+        request: WebRequest,
+        exchange: int,
+        judged_at: tuple[int, int],
+        most: int,
+    ) -> Sight:
+        found = seen(
+            recording,
+            secret,
+            request=request,
+            exchange=exchange,
+            roots=known,
+            judged_at=judged_at,
+            limits=bounds(most),
+            fetch_limits=replace(limits, body_bytes=min(limits.body_bytes, most)),
+        )
+        return Sight(*found)
+
+    return see

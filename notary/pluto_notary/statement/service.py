@@ -1,10 +1,13 @@
 """What the notary answers to whoever posts a proof: what its bytes alone say, and all that they do not say. Pure.
 
 It is no verdict: it comes from a notary, and a verifier trusts none. `pluto-notary verify-proof` gives verdicts.
+Whoever does not ask for observed statements is told nothing of one, as what is observed can be forged by a client that
+helps whoever has the path to the site.
 """
 
 from __future__ import annotations
 
+from pluto_measure.errors import RefusedError
 from pluto_notary.statement.checks import checks, signer_of
 from pluto_notary.statement.keys import address
 from pluto_notary.statement.model import spelt
@@ -12,6 +15,7 @@ from pluto_notary.statement.proof import Proof
 
 TYPE_CHECKING = False  # `typing` is not imported for the sake of annotations
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Final
 
 NOT_CHECKED: Final = (
@@ -24,9 +28,11 @@ NOT_CHECKED: Final = (
 )
 
 
-def verification(data: bytes) -> dict[str, object]:
-    """The document for a posted proof. FormatError where it is none."""
+def verification(data: bytes, modes: Collection[str] = ("fetch",)) -> dict[str, object]:
+    """The document for a posted proof. FormatError where it is none, RefusedError for a mode that is not asked for."""
     proof = Proof.parse(data)
+    if proof.statement.mode not in modes:
+        raise RefusedError(f"the statement is of mode {proof.statement.mode}, which was not asked for")
     found = checks(proof)
     digest = proof.statement.digest()
     public = signer_of(digest, proof.signature)

@@ -12,7 +12,7 @@ from pluto_measure.record import replace
 from pluto_notary.client.prove import NotProvenError, RefusedByNotaryError, Shown, prove, refusal
 from pluto_notary.client.wire import Wire
 from pluto_notary.protocol.errors import CODES, ChannelError, NotAuthenticError
-from pluto_notary.protocol.messages import Error, Fetch, Hello
+from pluto_notary.protocol.messages import Error, Hello
 from pluto_notary.protocol.messages import Proof as ProofMessage
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.statement.model import Domain
@@ -32,7 +32,7 @@ class FalseWire:
     def __init__(self, document: bytes = HONEST.to_bytes(), *, signed_for: bytes = EKM) -> None:
         self.ekm, self._session, self._document = EKM, NotarySession(ekm=signed_for), document
         self._answers = b""
-        self.heard: list[Hello | Fetch] = []
+        self.heard: list[object] = []
 
     def send(self, data: bytes) -> None:
         self._session.feed(data)

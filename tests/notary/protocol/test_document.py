@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,20 +19,26 @@ from pluto_measure.binding import LEGACY_SPACE_AUDIENCE
 from pluto_measure.formats.strict_json import canonical
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
+from pluto_notary.manifest.model import LARGEST_BODY
+from pluto_notary.observe.limits import ObserveLimits
 from pluto_notary.protocol import legacy, stream
 from pluto_notary.protocol.errors import CODES, ChannelError
-from pluto_notary.protocol.frames import FrameReader
+from pluto_notary.protocol.frames import TYPES, FrameReader
 from pluto_notary.protocol.inner import ALPN, EXPORTER_CONTEXT, EXPORTER_LABEL
-from pluto_notary.protocol.messages import LIMITS, STEPS, Evidence, Hello
-from pluto_notary.protocol.peer import check_evidence
+from pluto_notary.protocol.messages import LIMITS, STEPS, Evidence, Hello, Observe, Proof
+from pluto_notary.protocol.observe import CLOSE, DATA, OBSERVE, REVEAL, Reveal
+from pluto_notary.protocol.peer import ClosedSession, ObservedSession, Offer, ProverSession, check_evidence
 from pluto_notary.protocol.states import CLIENT_RECEIVES, CLIENT_SENDS, NOTARY_RECEIVES, NOTARY_SENDS, Moves
 from pluto_notary.server import routes
+from pluto_notary.server.seeing import bounds
 from simulators.notary import channel_examples, raw_tls
 from simulators.notary.channel import notary_context
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs/protocol.md"
-VECTOR = ROOT / "tests/vectors/notary/protocol/session.json"
+VECTORS = ROOT / "tests/vectors/notary/protocol"
+VECTOR = VECTORS / "session.json"
+MADE = {"session.json": channel_examples.session_vector, "observed.json": channel_examples.observed_vector}
 WRITE = os.environ.get("PLUTO_WRITE_VECTORS") == "1"
 BLOCK = re.compile(r"```text example=(\w+)\n(.*?)\n?```", re.DOTALL)
 
@@ -51,11 +59,43 @@ def test_the_example_is_a_manifest_with_this_digest() -> None:
     assert manifest.digest() == channel_examples.hello().manifest_digest
 
 
-def test_the_vector_is_that_of_the_code() -> None:
-    computed = json.dumps(channel_examples.session_vector(), indent=2) + "\n"
+@pytest.mark.parametrize("name", MADE)
+def test_the_vector_is_that_of_the_code(name: str) -> None:
+    computed = json.dumps(MADE[name](), indent=2) + "\n"
     if WRITE:
-        VECTOR.write_text(computed)
-    assert VECTOR.read_text() == computed
+        (VECTORS / name).write_text(computed)
+    assert (VECTORS / name).read_text() == computed
+
+
+def test_the_observed_session_is_one_for_a_client() -> None:
+    case = json.loads((VECTORS / "observed.json").read_text())
+    session = ProverSession(ekm=bytes.fromhex(case["ekm"]), hello=channel_examples.hello())
+    assert session.start().hex() == case["frames"][0]["frame"]
+    session.feed(bytes.fromhex(case["frames"][1]["frame"]))
+    offer = session.next_message()
+    assert isinstance(offer, Offer)
+    step: Any = offer.accept()
+    for frame in case["frames"][2:]:
+        data = bytes.fromhex(frame["frame"])
+        if frame["from"] == "notary":
+            step.feed(data)
+            heard = step.next_message()
+            step = heard if isinstance(heard, ObservedSession | ClosedSession) else step
+        else:
+            assert said_by(step, frame) == data
+    assert heard == Proof(b'{"version":2}')
+
+
+def said_by(step: Any, frame: dict[str, Any]) -> bytes:
+    """What a client says for a frame of the vector."""
+    body = frame["body"]
+    said: dict[int, Callable[[], bytes]] = {
+        OBSERVE: lambda: step.observe(Observe.parse(body.encode())),
+        DATA: lambda: step.send(bytes.fromhex(body)),
+        CLOSE: lambda: step.close(),
+        REVEAL: lambda: step.reveal(Reveal.parse(body.encode())),
+    }
+    return said[frame["type"]]()
 
 
 def test_the_vector_holds_for_a_client() -> None:
@@ -138,7 +178,7 @@ def test_every_step_is_named() -> None:
     ],
 )
 def test_the_tables_of_states_are_those_of_the_code(title: str, receives: Moves, sends: Moves) -> None:
-    names = dict(enumerate(("", "hello", "evidence", "fetch", "progress", "proof", "error")))
+    names = {kind: message.__name__.lower() for message, kind in TYPES.items()}
     part = text().split(f"\n{title}\n", 1)[1].split("\n##", 1)[0]
     told = set()
     for line in re.findall(r"^\|(.+)\|$", part, re.MULTILINE)[2:]:
@@ -151,6 +191,17 @@ def test_the_tables_of_states_are_those_of_the_code(title: str, receives: Moves,
         for kind, follows in table.items()
     }
     assert told - {("DECIDES", "accepts", "", "ACCEPTED")} == coded
+
+
+def test_what_observing_may_take_is_the_notarys() -> None:
+    part = text().split("\n### What it may take\n", 1)[1].split("\n#", 1)[0]
+    told = [int(number.replace(",", "")) for number in re.findall(r"(?<![\w.])[\d,]*\d(?![\w.])", part)]
+    limits = Limits()
+    assert told == [
+        limits.observed_seconds, limits.observed_idle_seconds, limits.reveal_seconds, ObserveLimits().client_bytes,
+        *sorted(bounds(most).site_bytes for most in LARGEST_BODY.values()), limits.observed, limits.sites_of_one,
+        limits.response_seconds,
+    ]  # fmt: skip
 
 
 def test_numbers_of_the_text() -> None:

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pluto_measure.record import replace
 from pluto_notary.protocol.errors import ChannelError, NotAuthenticError
 from pluto_notary.protocol.frames import encode
-from pluto_notary.protocol.messages import Error, Evidence, Hello, Progress, Proof, signed_bytes
-from pluto_notary.protocol.peer import Offer, ProverSession
+from pluto_notary.protocol.messages import Error, Evidence, Hello, Observe, Progress, Proof, signed_bytes
+from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended, Reveal
+from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, ObservedSession, Offer, ProverSession
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.states import State
 from simulators.notary.channel import (
@@ -249,3 +250,112 @@ def test_evidence_needs_a_commitment() -> None:
         NotarySession(ekm=EKM).evidence(
             session_id=SESSION_ID, epoch=1, channel_key=CHANNEL_PUBLIC, envelope=b"{}", sign=CHANNEL_KEY.sign
         )
+
+
+def observing() -> tuple[NotarySession, ObservedSession]:
+    """Both sides of a session whose notary has connected the web site."""
+    notary, client = NotarySession(ekm=EKM), asked()
+    notary.feed(encode(HELLO))
+    notary.next_message()
+    client.feed(notary.send(evidence()))
+    offer = client.next_message()
+    assert isinstance(offer, Offer)
+    accepted = offer.accept()
+    notary.feed(accepted.observe(Observe(FETCH)))
+    assert notary.next_message() == Observe(FETCH)
+    accepted.feed(notary.send(Progress("connecting")) + notary.send(Connected()))
+    assert accepted.next_message() == Progress("connecting")
+    observed = accepted.next_message()
+    assert isinstance(observed, ObservedSession)
+    return notary, observed
+
+
+@pytest.mark.parametrize("ends", ["before", "behind", "never"])
+def test_an_observed_session_from_the_connection_to_the_proof(ends: str) -> None:
+    notary, client = observing()
+    said, heard = bytes(range(256)) * 600, b""
+    client.feed(notary.send(Data(b"a word")) + notary.send(Data(b"and another")))
+    for piece in (said[:100_000], said[100_000:]):
+        notary.feed(client.send(piece))
+        while (message := notary.next_message()) is not None:
+            assert isinstance(message, Data)
+            heard += message.data
+    assert heard == said
+    if ends == "before":
+        client.feed(notary.send(Ended()))
+        assert [client.next_message() for _ in range(3)] == [Data(b"a word"), Data(b"and another"), Ended()]
+        notary.feed(client.send(b"!"))
+        assert notary.next_message() == Data(b"!")
+    closing = client.close()
+    if ends == "behind":  # what the notary says before it hears of the end
+        client.feed(notary.send(Data(b", late")) + notary.send(Ended()))
+    notary.feed(closing)
+    assert notary.next_message() == Close()
+    assert notary.paused
+    counts = Closed(len(said) + (ends == "before"), 17 + 6 * (ends == "behind"))
+    client.feed(notary.send(counts))
+    while not isinstance(step := client.next_message(), ClosedSession):
+        assert step is not None
+    notary.feed(step.reveal(Reveal(bytes(48), 2)))
+    assert notary.next_message() == Reveal(bytes(48), 2)
+    for last in (Progress("checking"), Proof(b"{}")):
+        step.feed(notary.send(last))
+        assert step.next_message() == last
+    assert notary.state is step.state is State.OVER
+
+
+def test_nothing_can_be_revealed_before_the_connection_is_closed() -> None:
+    assert not hasattr(AcceptedSession, "reveal")
+    assert not hasattr(ObservedSession, "reveal")
+    assert not hasattr(ObservedSession, "fetch")
+    _, client = observing()
+    client.close()
+    with pytest.raises(RuntimeError):
+        client.send(b"more")
+    with pytest.raises(RuntimeError):
+        client.close()
+
+
+@pytest.mark.parametrize("counts", [Closed(4, 5), Closed(6, 5), Closed(5, 4), Closed(5, 6), Closed(0, 0)])
+def test_a_notary_that_recorded_something_else_gets_no_secret(counts: Closed) -> None:
+    notary, client = observing()
+    notary.feed(client.send(b"hello") + client.close())
+    notary.next_message()
+    client.feed(notary.send(Data(b"world")))
+    assert client.next_message() == Data(b"world")
+    notary.next_message()
+    client.feed(notary.send(counts))
+    for _ in range(2):  # failed stays failed
+        with pytest.raises(ChannelError, match="recorded more or less") as caught:
+            client.next_message()
+        assert caught.value.code == "order"
+
+
+@pytest.mark.parametrize("early", [Closed(0, 0), Connected(), Proof(b"{}"), Progress("checking"), Close()], ids=repr)
+def test_a_notary_that_says_something_else_while_it_relays(
+    early: Closed | Connected | Proof | Progress | Close,
+) -> None:
+    _, client = observing()
+    with pytest.raises(ChannelError, match="order"):
+        client.feed(encode(early))
+        client.next_message()
+
+
+def test_a_notary_may_end_an_observed_session_at_any_time() -> None:
+    error = Error("time", "too late")
+    _, client = observing()
+    client.feed(encode(error))
+    assert client.next_message() == error
+    with pytest.raises(ChannelError, match="ended"):
+        client.send(b"x")
+    with pytest.raises(ChannelError, match="ended"):
+        client.close()
+    _, client = observing()
+    client.close()
+    client.feed(encode(Closed(0, 0)))
+    closed = client.next_message()
+    assert isinstance(closed, ClosedSession)
+    closed.feed(encode(error))
+    assert closed.next_message() == error
+    with pytest.raises(ChannelError, match="ended"):
+        closed.reveal(Reveal(bytes(32), 0))

@@ -7,7 +7,31 @@ import pytest
 from pluto_notary.protocol import states
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.frames import TYPES, encode
-from pluto_notary.protocol.messages import ERROR, EVIDENCE, FETCH, PROOF, Error, Evidence, Message, Progress, Proof
+from pluto_notary.protocol.messages import (
+    ERROR,
+    EVIDENCE,
+    FETCH,
+    PROOF,
+    Error,
+    Evidence,
+    Message,
+    Observe,
+    Progress,
+    Proof,
+)
+from pluto_notary.protocol.observe import (
+    CLOSED,
+    DATA,
+    ENDED,
+    OBSERVE,
+    REVEAL,
+    Close,
+    Closed,
+    Connected,
+    Data,
+    Ended,
+    Reveal,
+)
 from pluto_notary.protocol.states import Machine, Moves, State
 from simulators.notary.channel import CHANNEL_PUBLIC, SESSION_ID, channel_envelope
 from simulators.notary.prover import FETCH as ASK
@@ -20,6 +44,13 @@ SAMPLES: tuple[Message, ...] = (
     Progress("resolving"),
     Proof(b"{}"),
     Error("busy", "later"),
+    Observe(ASK),
+    Connected(),
+    Data(b"\x16\x03\x01"),
+    Ended(),
+    Close(),
+    Closed(3, 5),
+    Reveal(bytes(32), 0),
 )
 SIDES = {
     "notary": (states.NOTARY_RECEIVES, states.NOTARY_SENDS),
@@ -66,47 +97,85 @@ def test_what_goes_is_in_the_table_or_our_bug(side: str, state: State, message: 
         assert one.state is wanted
 
 
-def reached_before(moves: tuple[Moves, Moves], start: State, stop: int) -> set[State]:
-    """The states that can be reached without the message `stop`."""
+def said(side: str, state: State) -> set[int]:
+    """What can come and go in a state."""
+    return {kind for moves in SIDES[side] for kind in moves.get(state, {})}
+
+
+def reached_before(moves: tuple[Moves, Moves], start: State, *stops: int) -> set[State]:
+    """The states that can be reached without these messages."""
     found, left = {start}, [start]
     while left:
         state = left.pop()
         for table in moves:
             for kind, follows in table.get(state, {}).items():
-                if kind != stop and follows not in found:
+                if kind not in stops and follows not in found:
                     found.add(follows)
                     left.append(follows)
     return found
 
 
+def test_every_state_is_reached_and_every_message_moves_somebody() -> None:
+    reached = reached_before(SIDES["notary"], State.AWAITS_HELLO) | reached_before(SIDES["client"], State.SILENT)
+    reached |= reached_before(SIDES["client"], State.ACCEPTED)
+    assert reached | {State.FAILED} == set(State)
+    for one, other in (("notary", "client"), ("client", "notary")):
+        sent = {kind for table in SIDES[one][1].values() for kind in table}
+        assert sent == {kind for table in SIDES[other][0].values() for kind in table}
+    assert {type(message) for message in SAMPLES} == set(TYPES)
+
+
 def test_before_evidence_the_notary_says_nothing_but_errors() -> None:
     early = reached_before(SIDES["notary"], State.AWAITS_HELLO, EVIDENCE) | {State.FAILED}
-    said = {kind for state in early for kind in states.NOTARY_SENDS.get(state, {})}
-    assert said == {EVIDENCE, ERROR}
+    assert {kind for state in early for kind in states.NOTARY_SENDS.get(state, {})} == {EVIDENCE, ERROR}
 
 
 def test_no_message_leads_the_client_from_evidence_to_asking() -> None:
-    early = reached_before(SIDES["client"], State.SILENT, 0)
+    early = reached_before(SIDES["client"], State.SILENT)
     assert State.DECIDES in early
     assert State.ACCEPTED not in early  # only the caller's word does
-    assert all(FETCH not in states.CLIENT_SENDS.get(state, {}) for state in early)
+    assert all(not {FETCH, OBSERVE} & set(states.CLIENT_SENDS.get(state, {})) for state in early)
 
 
-def test_a_proof_needs_a_fetch_and_is_the_last_word() -> None:
-    early = reached_before(SIDES["notary"], State.AWAITS_HELLO, FETCH)
+def test_a_proof_needs_a_fetch_or_a_secret_and_is_the_last_word() -> None:
+    early = reached_before(SIDES["notary"], State.AWAITS_HELLO, FETCH, REVEAL)
+    assert State.RELAYS in early
     assert all(PROOF not in states.NOTARY_SENDS.get(state, {}) for state in early)
     assert State.OVER not in states.NOTARY_SENDS
     assert State.OVER not in states.NOTARY_RECEIVES
 
 
-def test_one_side_speaks_at_a_time_but_for_errors() -> None:
+@pytest.mark.parametrize(("side", "start"), [("notary", State.AWAITS_HELLO), ("client", State.ACCEPTED)])
+def test_no_secret_before_the_connection_is_closed_and_nothing_is_relayed_behind_it(side: str, start: State) -> None:
+    for state in reached_before(SIDES[side], start, CLOSED):
+        assert REVEAL not in said(side, state), state
+    behind = {table[CLOSED] for moves in SIDES[side] for table in moves.values() if CLOSED in table}
+    assert len(behind) == 1
+    for state in reached_before(SIDES[side], behind.pop()):
+        assert not {DATA, ENDED} & said(side, state), state
+
+
+def test_the_web_site_says_nothing_behind_its_end() -> None:
+    for receives, sends in SIDES.values():
+        for moves in (receives, sends):
+            for follows in {table[ENDED] for table in moves.values() if ENDED in table}:
+                assert not {DATA, ENDED} & set(moves.get(follows, {}))
+
+
+def test_one_side_speaks_at_a_time_but_for_errors_and_what_is_relayed() -> None:
     for receives, sends in SIDES.values():
         for state in State:
             both = bool(receives.get(state)) and bool(set(sends.get(state, {})) - {ERROR})
-            assert not both or state in (State.ACCEPTED, State.SILENT)  # where only an error can come
+            # Where only an error can come; and where the web site and the client talk.
+            assert not both or state in (
+                State.ACCEPTED, State.SILENT, State.MAY_REVEAL, State.RELAYS, State.TALKS, State.TALKS_ONE_WAY,
+            ), state  # fmt: skip
 
 
 def test_progress_has_an_end() -> None:
+    one = machine("client", State.AWAITS_SITE)
+    one.feed(encode(Progress("resolving")) + encode(Connected()))
+    assert (one.next_message(), one.next_message()) == (Progress("resolving"), Connected())
     one = machine("client", State.AWAITS_PROOF)
     with pytest.raises(ChannelError, match="progress"):
         for _ in range(states.MOST_PROGRESS + 1):

@@ -25,8 +25,12 @@ QUICK: Final = Limits(
     close_seconds=0.5,
     idle_seconds=1.0,
     message_seconds=0.7,
+    observed_seconds=3.0,
+    observed_idle_seconds=1.2,
+    reveal_seconds=0.8,
     stop_seconds=0.2,
     fetch_rate=1000.0,
+    sites_of_one=64,
     verify_rate=1000.0,
 )
 

@@ -29,6 +29,7 @@ from pluto_measure.record import replace
 from pluto_notary.fetch.limits import FetchLimits
 from pluto_notary.manifest.model import LARGEST_BODY
 from pluto_notary.protocol.messages import Fetch
+from pluto_notary.protocol.observe import DATA, OBSERVE, REVEAL
 from simulators.notary import clients, sites, whole
 from simulators.notary.clients import ERROR, EVIDENCE, FETCH, HELLO, PROGRESS, PROOF
 from simulators.notary.sites import Visit, chunked
@@ -52,7 +53,9 @@ AT_HELLO: list[tuple[bytes, str]] = [
     (head(0, 0), "frame"),
     (head(7, 0), "frame"),
     (head(255, 2**32 - 1), "frame"),
-    (head(16, 0), "unsupported"),
+    (head(16, 0), "order"),
+    (head(22, 2**32 - 1), "order"),
+    (head(23, 0), "unsupported"),
     (head(31, 9), "unsupported"),
     (head(HELLO, 0), "json"),
     (head(HELLO, 3) + b"\xff\xff\xff", "json"),
@@ -62,6 +65,10 @@ AT_HELLO: list[tuple[bytes, str]] = [
 ]
 AT_FETCH: list[tuple[bytes, str]] = [
     (head(FETCH, (2 << 20) + 1), "size"),
+    (head(OBSERVE, (2 << 20) + 1), "size"),
+    (head(OBSERVE, 0), "json"),
+    (head(DATA, 1), "order"),
+    (head(REVEAL, 1), "order"),
     (head(HELLO, 10), "order"),
     (head(PROGRESS, 10), "order"),
     (head(FETCH, 0), "json"),

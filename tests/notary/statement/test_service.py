@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pluto_measure.errors import FormatError
+from pluto_measure.errors import FormatError, RefusedError
 from pluto_measure.formats.strict_json import canonical
 from pluto_notary.statement.model import spelt
 from pluto_notary.statement.proof import Proof
@@ -28,6 +28,17 @@ def test_an_honest_proof_is_consistent() -> None:
     assert document["digest"] == spelt(proof.statement.digest())
     assert document["mode"] == "fetch"
     canonical(document)  # it can be sent
+
+
+def test_an_observed_statement_is_refused_unless_it_is_asked_for() -> None:
+    observed, fetched = made(mode="observe").to_bytes(), made().to_bytes()
+    for data, modes in ((observed, ("fetch",)), (fetched, ("observe",))):
+        with pytest.raises(RefusedError, match="not asked for"):
+            verification(data, modes)
+    with pytest.raises(RefusedError):
+        verification(observed)
+    for asked in (["observe"], ["fetch", "observe"]):
+        assert verification(observed, asked)["mode"] == "observe"
 
 
 def test_what_is_not_checked_is_said() -> None:

@@ -148,7 +148,7 @@ class PretendNotary:
         while message := session.next_message():
             if isinstance(message, Hello):
                 self._inner.write(self._evidence(session, message))
-            else:
+            elif isinstance(message, Fetch):
                 self.fetched = message
                 self._inner.write(session.send(Progress("fetching")))
                 self._inner.write(session.send(Proof(self._prove(message))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from Cryptodome.Hash import keccak
@@ -13,7 +14,18 @@ from pluto_measure.formats.strict_json import canonical
 from pluto_notary.protocol import legacy
 from pluto_notary.protocol.frames import TYPES, encode
 from pluto_notary.protocol.inner import EXPORTER_CONTEXT, EXPORTER_LABEL
-from pluto_notary.protocol.messages import Error, Fetch, Hello, Message, Progress, Proof, signed_bytes
+from pluto_notary.protocol.messages import (
+    Error,
+    Evidence,
+    Fetch,
+    Hello,
+    Message,
+    Observe,
+    Progress,
+    Proof,
+    signed_bytes,
+)
+from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended, Reveal
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.upgrade import Upgrade, Upgrading
 from simulators.notary.channel import CHANNEL_KEY, CHANNEL_PUBLIC, EPOCH, SEED, SESSION_ID, channel_envelope
@@ -54,23 +66,8 @@ def hello() -> Hello:
     return Hello(NONCE, digest, False)
 
 
-def transcript() -> list[tuple[str, Message, bytes]]:
-    """Who says what: client or notary, the message, its frame."""
-    notary = NotarySession(ekm=ekm())
-    said: list[tuple[str, Message, bytes]] = []
-    asked = hello()
-    notary.feed(encode(asked))
-    assert notary.next_message() == asked
-    said.append(("client", asked, encode(asked)))
-    evidence = notary.evidence(
-        session_id=SESSION_ID,
-        epoch=EPOCH,
-        channel_key=CHANNEL_PUBLIC,
-        envelope=channel_envelope(),
-        sign=CHANNEL_KEY.sign,
-    )
-    said.append(("notary", evidence, notary.send(evidence)))
-    fetch = Fetch(
+def order() -> Fetch:
+    return Fetch(
         manifest=canonical(MANIFEST),
         variables=(("token", "0123abcd"),),
         recipient=bytes.fromhex("70997970c51812dc3a010c7d01b50e0d17dc79c8"),
@@ -80,11 +77,61 @@ def transcript() -> list[tuple[str, Message, bytes]]:
         reveal="values",
         legacy=False,
     )
-    notary.feed(encode(fetch))
-    assert notary.next_message() == fetch
-    said.append(("client", fetch, encode(fetch)))
-    for message in (Progress("resolving"), Progress("signing"), Proof(b'{"version":2}')):
-        said.append(("notary", message, notary.send(message)))
+
+
+Said = tuple[str, Message, bytes]  # client or notary, the message, its frame
+
+
+def transcript() -> list[Said]:
+    """Who says what in a session that fetches."""
+    last = (("notary", one) for one in (Progress("resolving"), Progress("signing"), Proof(b'{"version":2}')))
+    return _said([("client", order()), *last])
+
+
+def observed() -> list[Said]:
+    """The same in one that observes. What is relayed is shortened: no TLS begins so."""
+    return _said(
+        [
+            ("client", Observe(order())),
+            ("notary", Progress("connecting")),
+            ("notary", Connected()),
+            ("client", Data(bytes.fromhex("1603010200"))),
+            ("notary", Data(bytes.fromhex("160303007a"))),
+            ("notary", Ended()),
+            ("client", Data(bytes.fromhex("1703030013"))),
+            ("client", Close()),
+            ("notary", Closed(10, 5)),
+            ("client", Reveal(bytes(range(32)), 0)),
+            ("notary", Progress("checking")),
+            ("notary", Proof(b'{"version":2}')),
+        ]
+    )
+
+
+def _said(messages: Iterable[tuple[str, Message]]) -> list[Said]:
+    """A session with these messages behind its evidence, by the notary's own state machine."""
+    notary = NotarySession(ekm=ekm())
+    said: list[Said] = []
+
+    def hears(message: Message) -> None:
+        notary.feed(encode(message))
+        assert notary.next_message() == message
+        said.append(("client", message, encode(message)))
+
+    hears(hello())
+    evidence = notary.evidence(
+        session_id=SESSION_ID,
+        epoch=EPOCH,
+        channel_key=CHANNEL_PUBLIC,
+        envelope=channel_envelope(),
+        sign=CHANNEL_KEY.sign,
+    )
+    said.append(("notary", evidence, notary.send(evidence)))
+    for who, message in messages:
+        if who == "client":
+            hears(message)
+        else:
+            said.append((who, message, notary.send(message)))  # type: ignore[arg-type]
     return said
 
 
@@ -117,11 +164,29 @@ def session_vector() -> dict[str, Any]:
         "manifestDigest": hello().manifest_digest.hex(),
         "signed": signed().hex(),
         "signature": evidence.signature.hex(),  # type: ignore[union-attr]
-        "frames": [
-            {"from": who, "type": TYPES[type(message)], "body": message.to_body().decode(), "frame": frame.hex()}
-            for who, message, frame in transcript()
-        ],
+        "frames": _frames(transcript()),
     }
+
+
+def observed_vector() -> dict[str, Any]:
+    """What tests/vectors/notary/protocol/observed.json holds."""
+    return {
+        "comment": "as session.json, but it observes: docs/protocol.md, section 13; what is relayed is shortened",
+        "ekm": ekm().hex(),
+        "frames": _frames(observed()),
+    }
+
+
+def _frames(said: list[Said]) -> list[dict[str, Any]]:
+    return [
+        {"from": who, "type": TYPES[type(message)], "body": _body(message), "frame": frame.hex()}
+        for who, message, frame in said
+    ]
+
+
+def _body(message: Message) -> str:
+    """Of `data` in hex, else as text."""
+    return message.data.hex() if isinstance(message, Data) else message.to_body().decode()
 
 
 def examples() -> dict[str, str]:
@@ -145,7 +210,13 @@ def examples() -> dict[str, str]:
     for who, message, frame in said:
         name = type(message).__name__.lower()
         if name not in blocks:
-            blocks[name] = f"{who}\nhead  {_hex(frame[:5])}\nbody  {_folded(message.to_body().decode())}"
+            blocks[name] = f"{who}\nhead  {_hex(frame[:5])}\nbody  {_folded(_body(message))}"
+    lines = (
+        f"{who}  {type(message).__name__.lower():9}  {_hex(frame[:5])}  {_body(message)}"
+        for who, message, frame in observed()
+        if not isinstance(message, Observe | Hello | Evidence)
+    )
+    blocks["observed"] = "\n".join(lines)
     return blocks
 
 

@@ -55,6 +55,7 @@ class Client:
         self._buffer = b""
         self.done = 0  # steps
         self.steps: list[str] = []  # of progress
+        self.evidence: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +200,7 @@ class Client:
         heard = self.hear()
         assert heard is not None
         assert heard[0] == EVIDENCE, heard[1]
+        self.evidence = json.loads(heard[1])
 
     def _fetch(self) -> None:
         self.send(encode(self._order))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pluto_notary.protocol.inner import InnerTls, client_context
-from pluto_notary.protocol.messages import Error, Fetch, Hello, Proof
+from pluto_notary.protocol.messages import Error, Fetch, Hello, Progress, Proof
 from pluto_notary.protocol.peer import AcceptedSession, Offer, ProverSession
 from pluto_notary.protocol.stream import Stream
 from pluto_notary.protocol.upgrade import Upgrading
@@ -74,7 +74,7 @@ class PretendProver:
                 self._inner.write(self._session.fetch(self._fetch))
             elif isinstance(message, Proof | Error):
                 self.result = message
-            else:
+            elif isinstance(message, Progress):
                 self.steps.append(message.step)
 
 

@@ -7,6 +7,7 @@ with running(site_at={"shop.example": site}) as notary:
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import socket
@@ -29,15 +30,19 @@ from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.fetch.egress import EgressRules
 from pluto_notary.fetch.limits import FetchLimits
-from pluto_notary.fetch.run import fetch
+from pluto_notary.fetch.outgoing import prepared
+from pluto_notary.fetch.run import fetch, reached
 from pluto_notary.fetch.target import client_context
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
+from pluto_notary.observe.recording import Recording
 from pluto_notary.protocol.messages import Fetch
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.certified import certified_by
+from pluto_notary.server.observing import Recorder
 from pluto_notary.server.run import Settings, serve
-from pluto_notary.server.world import World
+from pluto_notary.server.seeing import Sight
+from pluto_notary.server.world import World, seeing
 from pluto_notary.statement.proof import Proof
 from pluto_notary.web import Exchange, WebRequest
 from simulators.intel import NOW
@@ -138,6 +143,14 @@ class Running:
     told: list[str] = field(default_factory=list)
     tasks: Callable[[], int] = lambda: 0  # that the server's loop has
 
+    def rests(self) -> None:
+        """Wait until no session is left: the last event of one comes after its client has gone."""
+        self.soon(lambda: self.tasks() <= 5)  # the server, its accepting, its stopping, the epochs', the clock's
+
+    def room(self) -> list[int]:
+        """How many bytes each connection that is observed has of the room for recordings."""
+        return [one._held for one in gc.get_objects() if isinstance(one, Recorder)]
+
     @contextmanager
     def wire(self, protocol: str = "websocket") -> Iterator[Any]:
         address = ("127.0.0.1", self.port)
@@ -227,7 +240,21 @@ def running(
                 step=step,
             )
 
-        return World(ask, found.clock)
+        async def reach(request: WebRequest, *, step: Any) -> socket.socket:
+            bounds = fetch_limits or FetchLimits()
+            prepared(request, bounds)
+            where = {"resolve": names, "connect": net.connect, "step": step}
+            return (await reached(request, rules=rules or EgressRules(), limits=bounds, **where))[1]
+
+        see = seeing(authority.pem.encode(), fetch_limits or FetchLimits())
+
+        def see_today(recording: Recording, secret: bytes, *, judged_at: Any, **how: Any) -> Sight:
+            first, last = judged_at
+            assert first <= last
+            wall = int(time.time())
+            return see(recording, secret, judged_at=(wall, wall + last - first), **how)
+
+        return World(ask, reach, see_today, found.clock)
 
     thread = _Thread(found, world, sends)
     thread.start()

@@ -1,0 +1,3 @@
+module pluto/interop/tls
+
+go 1.21
