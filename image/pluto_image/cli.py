@@ -6,10 +6,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pluto_image.commands import attest, build, bundle, derive, fetch, inspect, lock, release, reproduce, tools
+from pluto_image.commands import (
+    attest,
+    audit,
+    build,
+    bundle,
+    derive,
+    diff,
+    fetch,
+    inspect,
+    lock,
+    release,
+    reproduce,
+    tools,
+)
 from pluto_measure.command import parser, run
 
-_COMMANDS = (lock, derive, fetch, build, bundle, release, reproduce, attest, inspect, tools)
+_COMMANDS = (lock, derive, fetch, build, bundle, release, reproduce, attest, diff, audit, inspect, tools)
 
 
 def build_parser() -> argparse.ArgumentParser:

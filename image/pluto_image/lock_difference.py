@@ -6,11 +6,11 @@ fences that they cannot end, with every character shown that a screen would hide
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from pluto_image.difference import lines
 from pluto_image.lockfile import Lock, Package, script_changes
 from pluto_measure.wording import counted
 
@@ -88,18 +88,8 @@ def _scripts(old: Lock, new: Lock, before: Scripts, after: Scripts) -> Iterator[
         what = "new" if key not in known[0] else "gone" if key not in known[1] else "changed"
         if key in known[0] and key not in before:
             what += "; the old text could not be had"
-        text = "\n".join(
-            difflib.unified_diff(_lines(before.get(key)), _lines(after.get(key)), "before", "now", n=2, lineterm="")
-        )
+        text = "\n".join(("--- before", "+++ now", *lines.unified(before.get(key), after.get(key))))
         if len(text) > _LARGEST_SCRIPT:
             text = f"{text[:_LARGEST_SCRIPT]}\n(cut; {len(text)} characters in all)"
         fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
         yield f"### {' '.join(key)}: {what}\n\n{fence}diff\n{text}\n{fence}\n"
-
-
-def _lines(script: bytes | None) -> list[str]:
-    """The script's lines; a character that would not show is spelled out."""
-    text = (script or b"").decode("utf-8", "backslashreplace")
-    shown = (char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}" for char in text)
-    *lines, rest = "".join(shown).split("\n")
-    return [*lines, rest, "(no line feed at the end)"] if rest else lines

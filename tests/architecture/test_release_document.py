@@ -10,22 +10,21 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pluto_image import definition as definitions
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
-from simulators import tiny_definition
+from simulators import audited_builds, tiny_project
 from simulators.intel import Authority
 from simulators.shown_commands import pattern, program, shown
 from simulators.trust_domains import TrustDomain
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = tuple(shown((ROOT / "docs/release.md").read_text()))
-RELEASE_FILE = b"the signed Release file"
+# What Debian's tracker says of the tiny packages, and what it says later.
+NEVER = audited_builds.fixed("0")
+UNIMPORTANT = {"init": {"CVE-2026-0002": audited_builds.issue(urgency="unimportant")}}
+FLAW = {"init": {"CVE-2026-0001": audited_builds.fixed("257.2")}}
 # The quote is of a pretended machine, whose maker this program takes for Intel.
 PLUTO_MEASURE = """\
 import sys
@@ -34,31 +33,10 @@ intel_pki.INTEL_ROOTS = frozenset({{bytes.fromhex({root!r})}})
 from pluto_measure.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@x"}
-GIT |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@x"}
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is absent"),
 ]
-
-
-def project(root: Path, cache: Path) -> None:
-    """A committed project whose image/notary is the tiny definition, at the notary's version; inputs in the cache."""
-    store = Store(cache / "pluto-tee")
-    text = tiny_definition.DEFINITION.replace('version = "1"', 'version = "0.1.0"')
-    tiny = tiny_definition.make(root, store, text=text)
-    folder = tiny.rename(tiny.with_name("notary"))
-    lock = tiny_definition.lock(definitions.load(folder), store)
-    digest = hashlib.sha256(RELEASE_FILE).hexdigest()
-    archives = tuple(replace(one, release_sha256=digest, release_size=len(RELEASE_FILE)) for one in lock.archives)
-    (folder / "lock.json").write_text(replace(lock, archives=archives).to_text(), newline="\n")
-    (folder / "evidence").mkdir()
-    (folder / "evidence/main.InRelease").write_bytes(RELEASE_FILE)
-    assert Lock.parse((folder / "lock.json").read_bytes()).archives == archives
-    (root / "quote.bin").write_bytes(TrustDomain().quote())
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
-        subprocess.run(["git", "-C", str(root), *words], check=True, env={**os.environ, **GIT}, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release")
     work = folder / "project"
     work.mkdir()
-    project(work, folder / "cache")
+    tiny_project.lay(work, folder / "cache")
+    (work / "quote.bin").write_bytes(TrustDomain().quote())
+    for name, more in (("tracker.json", UNIMPORTANT), ("tracker-later.json", FLAW)):
+        (work / name).write_bytes(audited_builds.tracker({"systemd-boot-efi": {"CVE-2000-0001": NEVER}} | more))
+    tiny_project.commit(work)
     script = "".join(
         f"{{ {one.command}\n}} > ../{place}.out 2> ../{place}.err; echo $? > ../{place}.code\n"
         for place, one in enumerate(COMMANDS)
@@ -75,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = PLUTO_MEASURE.format(root=hashlib.sha256(Authority.make().root_der).hexdigest())
     program(folder / "bin/pluto-measure", folder / "bin/under_pretend_intel.py", code)
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {**os.environ, **GIT, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
+    env = {**os.environ, **tiny_project.GIT, "PATH": path, "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder)}
     subprocess.run(["bash", "-uc", script], cwd=work, env=env, check=True, timeout=300, capture_output=True)
     return folder
 
@@ -92,6 +74,12 @@ def test_a_command_of_the_page_does_what_the_page_says(place: int, folder: Path)
 
 def test_the_page_shows_what_it_is_for() -> None:
     typed = "\n".join(one.command for one in COMMANDS)
-    for words in ("pluto-image release", "pluto-image attest", "pluto-measure sign", "pluto-measure release"):
+    for words in (
+        "pluto-image release",
+        "pluto-image attest",
+        "pluto-image audit",
+        "pluto-measure sign",
+        "pluto-measure release",
+    ):
         assert words in typed
     assert {one.code for one in COMMANDS} == {0, 4, 5}

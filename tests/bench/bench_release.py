@@ -57,8 +57,24 @@ def rows(work: Path) -> Iterator[Row]:
     rebuild = [timed([BIN / "pluto-image", "reproduce", out, "--offline"])[0] for _ in range(RUNS)]
     most = 1.3 * sorted(seconds)[RUNS // 2]
     yield Row("reproduce: rebuild and compare every byte", "s", tuple(rebuild), round(most, 2))
+    yield from _differing(work, out)
     yield from _transport(work, out)
     yield from _verifying(work, out)
+
+
+def _differing(work: Path, out: Path) -> Iterator[Row]:
+    """Against the other flavour: another command line, os-release and build. Everything is read and compared."""
+    other = work / "other"
+    # A release asks for committed sources, and source.tar is an unpacked tree of its own.
+    (work / "tree").mkdir()
+    subprocess.run(["tar", "-xf", out / "source.tar", "-C", work / "tree"], check=True)
+    definition = work / "tree/image/notary"
+    timed([BIN / "pluto-image", "build", definition, "--out", other, "--flavour", "release", "--offline"])
+    page = work / "page.html"
+    words: list[str | Path] = [BIN / "pluto-image", "diff", out, other, "--json", "--html", page]
+    seconds = [timed(words, code=5)[0] for _ in range(RUNS)]
+    yield Row("diff: two releases, down to registers, as a process", "s", tuple(seconds), 3)
+    yield Row("its page", "KiB", (page.stat().st_size / 1024,), 300)
 
 
 def _transport(work: Path, out: Path) -> Iterator[Row]:

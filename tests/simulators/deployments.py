@@ -91,10 +91,14 @@ def release(
     build: str = "one",
     flavour: str = "release",
     keys: tuple[PrivateKey, ...] = (releases.ED25519,),
+    more: Mapping[str, bytes] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write it, signed by `keys`; `changes` of the statement as in `simulators.releases`. Returns the folder."""
-    made = files(mode=mode, build=build, flavour=flavour)
+    """Write it, signed by `keys`; `changes` of the statement as in `simulators.releases`. Returns the folder.
+
+    `more`: other content of some files.
+    """
+    made = files(mode=mode, build=build, flavour=flavour) | dict(more or {})
     about = Launch.parse(made["launch.json"])
     releases.write(folder, made, build_id=about.build_id, flavour=flavour, **changes)
     for key in keys:

@@ -28,28 +28,28 @@ def document(contents: Contents) -> dict[str, object]:
         "rootSize": contents.root_size,
         "origins": dict(contents.origins),
         "name": contents.name,
-        "parts": _plain(contents.parts),
+        "parts": plain(contents.parts),
         "packageList": [_package(one) for one in contents.packages],
-        "bootChain": _plain(contents.chain),
-        "machines": _plain(contents.machines),
-        "units": _plain(contents.units),
+        "bootChain": plain(contents.chain),
+        "machines": plain(contents.machines),
+        "units": plain(contents.units),
         "maskedUnits": [{"name": name, "why": why} for name, why in contents.masked],
-        "modules": _plain(contents.modules),
-        "listeners": _plain(contents.listeners),
+        "modules": plain(contents.modules),
+        "listeners": plain(contents.listeners),
         "container": None if launch.container is None else launch.container.to_json(),
         "containerPorts": list(contents.container_ports),
-        "commandLineTokens": _plain(contents.tokens),
-        "users": _plain(contents.users),
+        "commandLineTokens": plain(contents.tokens),
+        "users": plain(contents.users),
     }
 
 
 def _package(one: PackageFacts) -> dict[str, object]:
-    members: dict[str, object] = _plain(one)
+    members: dict[str, object] = plain(one)
     members["scriptsNotRun"] = members.pop("scripts")
     return members
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """Values of dataclasses as JSON values, their names in camel case."""
     if isinstance(value, Score):
         costs = [{"setting": cost.check.setting, "exposure": cost.text} for cost in value.costs]
@@ -57,11 +57,11 @@ def _plain(value: object) -> Any:
     if isinstance(value, Digests):
         return value.to_json()
     if is_dataclass(value):
-        return {_camel(one.name): _plain(getattr(value, one.name)) for one in fields(value)}
+        return {_camel(one.name): plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

@@ -33,15 +33,21 @@ class Reasons:
 
 def reasons(source_tar: bytes) -> Reasons:
     """The reasons in the one image.toml of a source.tar; none if there is not exactly one. FormatError for no tar."""
+    found = document(source_tar)
+    return Reasons() if found is None else of_definition(found)
+
+
+def document(source_tar: bytes) -> Mapping[str, Any] | None:
+    """The one image.toml of a source.tar, parsed; None if there is not exactly one. FormatError for no tar, no TOML."""
     limits = untar.Limits(total=_MOST)
     members = untar.members(
         source_tar, "", what="source.tar", limits=limits, want=lambda path: _PLACE.fullmatch(path) is not None
     )
     definitions = [member for member in members if _PLACE.fullmatch(member.path)]
     if len(definitions) != 1:
-        return Reasons()
+        return None
     try:
-        return of_definition(tomllib.loads(definitions[0].data.decode()))
+        return tomllib.loads(definitions[0].data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FormatError("image.toml in source.tar", f"not TOML: {error}") from error
 

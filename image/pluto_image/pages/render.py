@@ -38,7 +38,9 @@ def spelled(value: object) -> object:
         return NOTHING
     shown = str(value)
     left = len(shown) - _LONGEST
-    text = "".join(c if c.isprintable() or c in _SPACES else f"\\u{{{ord(c):x}}}" for c in shown[:_LONGEST])
+    text = shown[:_LONGEST]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c in _SPACES else f"\\u{{{ord(c):x}}}" for c in text)
     return text + (f" … ({left} more characters)" if left > 0 else "")
 
 

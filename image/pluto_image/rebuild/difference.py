@@ -101,7 +101,9 @@ def within(found: Iterable[Difference], file: str, place: str) -> Iterable[Diffe
 def text(value: object, longest: int = _LONGEST) -> str:
     """A value as one printable line of bounded length."""
     whole = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    line = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in whole[:longest])
+    line = whole[:longest]
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
     return line if len(whole) <= longest else f"{line}… ({len(whole)} characters)"
 
 
