@@ -9,6 +9,8 @@ DEFINITION := image/notary
 DIST := build/dist
 PORT ?= 8443
 PROVE_PORT ?= 8445
+SITE = $(BIN)/python docs/examples/site.py --certificate $(DEFINITION)/debug/site.crt --key $(DEFINITION)/debug/site.key
+PROVE = $(BIN)/pluto-notary prove --notary https://127.0.0.1:$(PROVE_PORT) --manifest docs/examples/site-manifest.json
 JUDGES := --reference build/debug-reference.json --policy docs/examples/debug-policy.toml
 # A release is built from a clean tree only; a changed one gives the debug flavour, which says so of itself.
 FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requirements \
@@ -26,15 +28,16 @@ run: build
 stop: .venv/.run
 	@$(BIN)/pluto-deploy local $(DIST) --stop
 
-# A proof of what a site of this computer says, by a debug image: only that one asks such sites. Its machine is ended.
+# A proof of what a site of this computer says, in each mode, by a debug image: only that one asks such sites. Its machine
+# is ended.
 prove: .venv/.run
 	@$(BIN)/pluto-image build $(DEFINITION) --out build/debug --flavour debug --relock build/relock
 	@$(BIN)/pluto-measure predict build/debug --platform qemu-vtpm --measurements build/debug-reference.json >/dev/null
 	@$(BIN)/pluto-deploy local build/debug --state build/debug-state --port $(PROVE_PORT)
-	@$(BIN)/python docs/examples/site.py --certificate $(DEFINITION)/debug/site.crt --key $(DEFINITION)/debug/site.key \
-		-- $(BIN)/pluto-notary prove --notary https://127.0.0.1:$(PROVE_PORT) --out build/proof.json \
-		--manifest docs/examples/site-manifest.json $(JUDGES)
+	@$(SITE) -- $(PROVE) --out build/proof.json $(JUDGES)
 	@$(BIN)/pluto-notary verify-proof build/proof.json --manifest docs/examples/site-manifest.json $(JUDGES)
+	@$(SITE) -- $(PROVE) --mode observe --roots $(DEFINITION)/debug/root.crt --out build/observed.json $(JUDGES)
+	@$(BIN)/pluto-notary verify-proof build/observed.json --mode observe --manifest docs/examples/site-manifest.json $(JUDGES)
 	@$(BIN)/pluto-deploy local build/debug --state build/debug-state --stop
 
 build: .venv/.run
@@ -115,6 +118,7 @@ coverage: .venv/.dev
 # Pages that are made of the code; the tests compare them.
 docs: .venv/.dev
 	$(BIN)/pluto-measure events --markdown > build/measurements.md && mv build/measurements.md docs/measurements.md
+	$(BIN)/python tests/architecture/command_pages.py
 
 bench: inputs
 	$(BIN)/python tests/bench/run.py $(BENCH)

@@ -30,3 +30,9 @@ def test_the_page_lists_exactly_the_modules_of_the_tree() -> None:
 def test_every_module_says_what_it_is_for() -> None:
     silent = [name for name in sorted(modules_in_tree()) if not (ROOT / name).read_text().startswith(('"""', 'r"""'))]
     assert silent == []
+
+
+def test_every_place_that_the_page_names_is_there() -> None:
+    places = re.findall(r"`((?:image|measure|notary|deploy|tests)/[\w/.-]+)`", PAGE.read_text())
+    assert len(places) > 100
+    assert [place for place in places if not (ROOT / place).exists()] == []

@@ -15,6 +15,7 @@ from pluto_measure.errors import SourceError
 COMMANDS = {
     "pluto_image": [
         *("lock", "derive", "fetch", "build", "bundle", "release", "reproduce", "attest", "inspect", "tools"),
+        *("diff", "audit"),
     ],
     "pluto_measure": [
         "predict",
@@ -31,7 +32,10 @@ COMMANDS = {
         "trust",
         "verify",
     ],
-    "pluto_notary": ["appraise", "manifest check", "prove", "serve", "verify-proof"],
+    "pluto_notary": [
+        *("appraise", "manifest check", "prove", "serve", "verify-proof"),
+        *("register sign", "register revoke", "register rotate", "register collect", "register account"),
+    ],
     "pluto_deploy": [
         *("plan", "apply", "verify", "watch", "status", "logs", "rollback", "destroy", "render", "local"),
         *("host check", "host prepare", "host install-config", "host test"),

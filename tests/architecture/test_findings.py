@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from pluto_measure.digests import Digests
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.policy import Policy, TdxPolicy, azure, confidential_space, launch_endorsement
 from pluto_measure.policy.strict import STRICT
+from pluto_measure.publish import notices
 from pluto_measure.publish.judge import NOT_AUTHENTIC, Judgement
 from pluto_measure.publish.memory import Memory
 from pluto_measure.toml import table
@@ -228,6 +230,8 @@ def every_kind_of_judgement() -> list[Judgement]:
     other = releases.statement(build_id="ab" * 32).to_text().encode()
     few = {"disk.raw": Digests.of(b"other"), "extra": Digests.of(b"")}
     seen = Memory({}).remembering(releases.release(sequence=6), "aa" * 32)
+    subject = Digests.of(releases.TEXT)
+    revoked = notices.revocation(releases.release(), subject, releases.NOW, "x").to_text().encode()
     old = {"at": releases.FACTS.validity.not_after.replace(year=2100), "minimum_sequence": 6, "memory": seen}
     signatures = (*releases.dsse(releases.ED25519, payload=other), ("signatures/x", b""))
     return [
@@ -235,12 +239,16 @@ def every_kind_of_judgement() -> list[Judgement]:
         releases.judged(flavour="debug"),
         releases.judged(**old),
         releases.judged(at=releases.NOW.replace(year=2000)),
+        releases.judged(trust=replace(releases.TRUST, max_confirmation_age=1)),
+        releases.judged(
+            signatures=(*releases.dsse(releases.ED25519), *releases.dsse(releases.ED25519, payload=revoked))
+        ),
     ]
 
 
 def test_every_finding_on_a_release_is_in_its_table_and_can_refuse() -> None:
     spelled_there = set()
-    for name in ("judge", "memory"):
+    for name in ("judge", "memory", "signers"):
         for node in _strings(ast.parse((PACKAGE / f"publish/{name}.py").read_text())):
             if isinstance(node, ast.Constant) and re.fullmatch(r"release\.[a-z_]+", str(node.value)):
                 spelled_there.add(str(node.value))
