@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from pluto_measure import command
-from pluto_notary.commands import appraise, manifest, prove, serve, verify_proof
+from pluto_notary.commands import appraise, manifest, prove, register, serve, verify_proof
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = command.parser("pluto-notary", "Have a notary see a web site, verify what it signed, and run one.")
+    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
+    for module in (prove, verify_proof, appraise, manifest, register, serve):
+        module.add(subparsers)
+    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code (docs/reference, exit codes)."""
-    top = command.parser("pluto-notary", "Have a notary see a web site, verify what it signed, and run one.")
-    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
-    prove.add(subparsers)
-    verify_proof.add(subparsers)
-    appraise.add(subparsers)
-    manifest.add(subparsers)
-    serve.add(subparsers)
-    return command.run(top, argv)
+    """Run a command; returns its exit code (docs/commands)."""
+    return command.run(build_parser(), argv)
 
 
 if __name__ == "__main__":

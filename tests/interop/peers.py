@@ -32,7 +32,10 @@ INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "openapi": ("requirements.txt",),
     "python-gcs": ("requirements.txt",),
     "go-pebble": ("go.mod", "go.sum"),
+    "go-tls": ("go.mod", "main.go"),
     "azurite": ("package.json", "package-lock.json"),
+    "solc": ("package.json", "package-lock.json"),
+    "python-evm": ("requirements.txt",),
 }
 
 

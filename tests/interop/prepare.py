@@ -1,7 +1,7 @@
 """Prepare the peers: other people's programs that compute the same from the same bytes, or check the workflows.
 
     python tests/interop/prepare.py [go] [rust] [python] [go-sigstore] [go-actionlint] [zizmor] [channel] [python-eth]
-                                    [openapi] [python-gcs] [azurite] [go-pebble]
+                                    [openapi] [python-gcs] [azurite] [go-pebble] [go-tls] [solc] [python-evm]
 
 Everything is pinned: go.sum, crates.lock, mosaik.sha256, package-lock.json, requirements.txt with hashes. What comes
 out lies in build/peers and is not made again while its inputs stay the same. A tool chain that is not on this machine
@@ -49,6 +49,11 @@ def actionlint() -> None:
 def pebble() -> None:
     """The certification authority that Let's Encrypt gives to those who test ACME clients."""
     go("go-pebble", "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble")
+
+
+def tls() -> None:
+    """A web site with Go's own TLS."""
+    go("go-tls", "peer-tls")
 
 
 def rust() -> None:
@@ -101,18 +106,33 @@ def gcs() -> None:
     python("python-gcs")
 
 
+def evm() -> None:
+    """The machine of Ethereum, as its own researchers wrote it."""
+    python("python-evm")
+
+
 def azurite() -> None:
-    """Azure Storage, as Microsoft gives it to developers, for Node.js. Scripts of its packages are not run."""
-    npm, folder = tool("npm", Path("/usr/bin/npm")), BUILD / "azurite"
+    """Azure Storage, as Microsoft gives it to developers, for Node.js."""
+    node("azurite")
+
+
+def solc() -> None:
+    """The compiler of Solidity, for Node.js."""
+    node("solc")
+
+
+def node(name: str) -> None:
+    """Packages of Node.js. Their scripts are not run."""
+    npm, folder = tool("npm", Path("/usr/bin/npm")), BUILD / name
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(HERE / "azurite", folder)
+    shutil.copytree(HERE / name, folder)
     run([npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], folder, {})
 
 
 PEERS: Mapping[str, Callable[[], None]] = {
     "go": go, "rust": rust, "python": python, "go-sigstore": sigstore, "go-actionlint": actionlint, "zizmor": zizmor,
     "channel": channel, "python-eth": ethereum, "openapi": openapi, "python-gcs": gcs, "azurite": azurite,
-    "go-pebble": pebble,
+    "go-pebble": pebble, "go-tls": tls, "solc": solc, "python-evm": evm,
 }  # fmt: skip
 
 
