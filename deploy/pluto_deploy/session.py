@@ -9,7 +9,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,7 @@ from pluto_deploy.engine.wish import (
     Rules,
     Wish,
     appraisable,
+    for_old,
     rules,
     tee_of,
     wish,
@@ -134,7 +135,7 @@ class Session:
             problem = f"release.json beside machine {machine.slot} is not that of its generation"
             raise ReleaseNotAuthenticError(problem, [])
         received = Files(statement, signatures, digests, measurements=kept.files["measurements.json"])
-        given = replace(self.rules, older=older or self.rules.older)
+        given = for_old(self.rules) if older else self.rules
         return appraisable(self.deployment, generation, received, kept.files, given, firmware=firmware)
 
     def old_gate(self, machine: Machine | None) -> Callable[[Address], Appraisal]:

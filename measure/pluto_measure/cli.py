@@ -12,7 +12,7 @@ from pluto_measure.command import parser, run
 # Each is a module of pluto_measure.commands. Only the one that is called is imported: some need much, most need little.
 _COMMANDS = (
     *("predict", "mrtd", "replay", "diff", "events", "acpi"),
-    *("verify", "policy", "collateral", "endorsement", "release", "sign", "trust"),
+    *("verify", "policy", "collateral", "endorsement", "release", "sign", "reattest", "revoke", "trust"),
     "inspect",
 )
 

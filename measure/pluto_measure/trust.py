@@ -1,26 +1,32 @@
 """The trust file: whose signatures make reference values count, and how many of them. Pure: TOML in, a value out.
 
 `k` organisations must have signed the same values; an organisation signs by any of its identities (a certificate of
-Sigstore's, told by issuer and by the very workflow that it names) or by any of its keys. Every field is required, an
-unknown one is an error. Format: docs/formats/trust.md.
+Sigstore's, told by issuer and by the very workflow that it names) or by any of its keys. `k` of them must have said it
+again within `maxConfirmationAge`, too. Every field is required, an unknown one is an error: what is not set is never
+taken for "not checked". Format: docs/formats/trust.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
 from pluto_measure.publish.keys import pem_of, public_key
 from pluto_measure.toml import table
 
-VERSION: Final = 1
+VERSION: Final = 2
 ANY: Final = "any"
 ANY_TAG: Final = "any-tag"
 _WHAT: Final = "trust"
 _MOST: Final = 64  # organisations, and signers of one
+_LONGEST: Final = 10 * 366 * 86400
+_AGE: Final = "maxConfirmationAge"
+_UNSET: Final = (
+    f'set version = {VERSION} and {_AGE}: in seconds, such as 2592000 for 30 days, or "any" for what version 1 meant'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +79,18 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whose word is needed: `k` of the organisations."""
+    """Whose word is needed: `k` of the organisations. `max_confirmation_age`: how old it may be, in seconds."""
 
     k: int
+    max_confirmation_age: int | Literal["any"]
     organisations: tuple[Organisation, ...]
 
     @classmethod
     def parse(cls, text: bytes | str) -> Self:
         """FormatError for anything unknown, missing, of the wrong kind or impossible to meet."""
         fields = Fields(table(text, what=_WHAT), what=_WHAT)
-        if (version := fields.take("version", int)) != VERSION:
-            raise FormatError(_WHAT, f"version {version} is not known")
-        k, listed = fields.take("k", int), fields.take("organisations", list)
+        _known_version(fields)
+        k, age, listed = fields.take("k", int), _age(fields), fields.take("organisations", list)
         fields.end()
         if len(listed) > _MOST:
             raise FormatError(_WHAT, f"{len(listed)} organisations are more than {_MOST}")
@@ -96,7 +102,24 @@ class Trust:
         for first, second in combinations(organisations, 2):
             if _share_a_signer(first, second):
                 raise FormatError(_WHAT, f"{first.name!r} and {second.name!r} share a signer, who would count twice")
-        return cls(k, organisations)
+        return cls(k, age, organisations)
+
+
+def _known_version(fields: Fields) -> None:
+    """Version 1 left open how old a confirmation may be, and nobody is to find that out by an old release."""
+    if (version := fields.take("version", int)) == 1:
+        raise FormatError(_WHAT, f"version 1 does not say how old a confirmation may be ({_AGE})", hint=_UNSET)
+    if version != VERSION:
+        raise FormatError(_WHAT, f"version {version} is not known")
+
+
+def _age(fields: Fields) -> int | Literal["any"]:
+    value = fields.take(_AGE, int, str)
+    if value == ANY:
+        return "any"
+    if isinstance(value, str) or not 1 <= value <= _LONGEST:
+        raise FormatError(_WHAT, f'{_AGE} must be "any" or a number of seconds, at most ten years')
+    return int(value)
 
 
 def _same_workflow(one: Identity, other: Identity) -> bool:

@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import pytest
 from deploy.local_worlds import World
 from pluto_deploy import cli
 from pluto_deploy.local import processes
+from pluto_measure.publish.dissent import dissent
+from pluto_measure.publish.dsse import signed
+from simulators import releases
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pretended")]
 
@@ -303,3 +307,38 @@ def test_a_machine_that_ended_is_started_again(world: World) -> None:
     code, document = world.run("apply")
     assert (code, document["plan"]["kind"]) == (0, "repair")
     assert world.run("verify")[0] == 0
+
+
+def test_a_release_whose_rebuilders_disagree_is_run_if_enough_signed_and_that_is_said_each_time(world: World) -> None:
+    folder = world.release("disputed", 2)
+    published = (folder / "release.json").read_bytes()
+    said = json.loads(published)
+    said["subject"][0]["digest"]["sha256"] = "ab" * 32
+    named = said["subject"][0]["name"]
+    payload = dissent(published, json.dumps(said).encode()).to_text().encode()
+    (folder / "signatures/theirs.json").write_text(signed(payload, releases.P256).to_text())
+    world.file(folder, trust=releases.trust_text(releases.ED25519, releases.P256, k=1))
+    words = f"DISAGREEMENT: signatures/theirs.json: two rebuilt this release and got other bytes: file {named}"
+    code, document = world.run("plan")
+    assert (code, document["notes"]) == (0, [words])
+    assert f"note        {words}\n" in world.text("plan")[1]
+    assert world.run("apply")[0] == 0
+    assert words in world.err
+
+
+def test_a_machine_that_serves_stays_when_its_release_grew_stale_and_a_new_one_is_refused(world: World) -> None:
+    """The old machine is started again after the new one failed, though nobody confirmed its release lately."""
+    world.file(world.root / "one", strategy="replace")
+    assert world.run("apply")[0] == 0
+    now = datetime.now(UTC)
+    validity = {"issued_at": now - timedelta(hours=1), "not_after": now + timedelta(days=9)}
+    new = world.release("fresh", 2, mode="other-image", **validity)
+    world.file(new, strategy="replace", trust=releases.trust_text(releases.ED25519, age="86400"))
+    code, document = world.run("apply")
+    assert (code, document["error"]["kind"], document["error"]["serving"]) == (5, "NotAttestedError", "a")
+    world.file(world.root / "one", trust=releases.trust_text(releases.ED25519, age="86400"))
+    before = world.everything()
+    for command in ("plan", "apply", "verify"):
+        code, document = world.run(command)
+        assert (code, "release.freshness" in document["error"]["message"]) == (5, True), command
+    assert world.everything() == before, "also not what was accepted before"

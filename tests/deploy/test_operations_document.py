@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from simulators import deployments, pretend_machine
+from simulators import audited_builds, deployments, pretend_machine
 from simulators.shown_commands import Shown, pattern, program, shown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,8 @@ session.tools_of = lambda *_: Pretended(None)
 from pluto_deploy.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+# What became known of a package in the release that serves.
+FLAW = {"tool": {"CVE-2026-0001": audited_builds.fixed("1:1.0-1+deb13u3")}}
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,7 +68,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         work = folder / page
         deployments.deployment(work, Path("release-1"), port=port)
         (work / "DEPLOYMENT.toml").unlink()
-        deployments.release(work / "release-1", sequence=5, build="one")
+        deployments.release(work / "release-1", sequence=5, build="one", more=audited_builds.files())
+        (work / "tracker.json").write_bytes(audited_builds.tracker(FLAW))
         deployments.release(work / "release-2", sequence=6, build="two", mode="other-image")
         deployments.release(work / "release-3", sequence=7, build="three")
         (work / "notary.toml").write_text(toml_of_the_page(port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,18 @@ import pytest
 
 from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.policy import mr_config_id
-from pluto_deploy.engine.wish import NotVerifiedError, ReleaseNotAuthenticError, Wish, rules, wish
+from pluto_deploy.engine.wish import NotVerifiedError, ReleaseNotAuthenticError, Wish, for_old, rules, wish
+from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, PlutoError, UsageError
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, measure
 from pluto_measure.publish import folder as folder_of_a_release
+from pluto_measure.publish import notices
+from pluto_measure.publish.dsse import signed
+from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.platforms import described
+from pluto_measure.publish.release import Release
+from pluto_measure.publish.statement import Statement
 from simulators import deployments, machines, policies, releases, tdvf_images
 from simulators.policies import changed
 
@@ -48,8 +55,11 @@ def wished(
     policy: str = POLICY,
     platform: Mapping[str, str] | None = None,
     trust: str | None = None,
+    seen: Memory | None = None,
+    old: bool = False,
     **size: Any,
 ) -> Wish:
+    """`old`: by the rules for a machine that is there already."""
     lines = "".join(f"{name} = {value}\n" for name, value in {**PLATFORM, **(platform or {})}.items())
     sizes = "".join(f"{name} = {value!r}\n" for name, value in {"cpus": 2, "memory": "4G", **size}.items())
     head = "version = 1\nname = 'n'\nrelease = 'release'\ntrust = 'trust.toml'\npolicy = 'policy.toml'\n"
@@ -58,7 +68,8 @@ def wished(
     (folder / "trust.toml").write_text(trust or releases.trust_text(releases.ED25519))
     (folder / "policy.toml").write_text(policy)
     deployment = Deployment.parse(text, folder)
-    return wish(deployment, rules(deployment, at=releases.NOW, memory=None, older=False))
+    given = rules(deployment, at=releases.NOW, memory=seen, older=False)
+    return wish(deployment, for_old(given) if old else given)
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +206,32 @@ def test_a_generation_is_its_content_and_nothing_else(folder: Path, tmp_path: Pa
     assert wished(tmp_path, policy=changed(POLICY, maxEvidenceAge="60")).generation == one
     assert {wished(folder, cpus=4).generation.id, wished(folder, memory="8G").generation.id, one.id} != {one.id}
     assert dataclasses.asdict(one)["config"] == one.config
+
+
+STALE = releases.trust_text(releases.ED25519, age="86400")  # the release is of the first of the month
+
+
+def test_a_stale_release_starts_no_machine(folder: Path) -> None:
+    with pytest.raises(NotVerifiedError, match=r"release\.freshness: the release is stale") as raised:
+        wished(folder, trust=STALE)
+    assert raised.value.hint is None, "--accept-older is for something else"
+
+
+def test_a_machine_that_is_there_is_not_refused_for_staleness_alone(folder: Path) -> None:
+    assert wished(folder, trust=STALE, old=True).expected.judgement is not None
+    newer = Memory({}).remembering(releases.release(sequence=6), "aa" * 32)
+    assert wished(folder, trust=STALE, old=True, seen=newer).expected.judgement is not None
+
+
+def test_a_machine_that_is_there_is_refused_where_its_release_was_revoked(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotVerifiedError, match=r"release\.rollback"):
+        wished(folder, old=True, seen=Memory({}).revoking(releases.release()))
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    payload = (tmp_path / "release/release.json").read_bytes()
+    found = Release.parse(Statement.parse(payload))
+    said = notices.revocation(found, Digests.of(payload), releases.NOW, "its kernel leaks")
+    text = signed(said.to_text().encode(), releases.ED25519).to_text()
+    (tmp_path / "release/signatures/revocation.json").write_text(text)
+    for old in (False, True):
+        with pytest.raises(NotVerifiedError, match="one revoked this release: its kernel leaks"):
+            wished(tmp_path, old=old)

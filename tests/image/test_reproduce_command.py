@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from pluto_image.rebuild import again
 from pluto_image.rebuild.published import Published
 from pluto_image.store import Store
 from pluto_measure.formats.strict_json import pretty
+from pluto_measure.publish.dsse import Envelope
+from pluto_measure.publish.statement import Statement
 from simulators import tiny_definition
 
 Tamper = Callable[[Path], None]
@@ -335,6 +338,40 @@ def test_what_differs_is_not_signed(release: Path, run: Run, key: Path, tmp_path
     code, found = run(release, "--key", str(key), "--out", str(out), command="attest")
     assert (code, found["signature"], out.exists()) == (4, None, False)
     assert not (release / "signatures").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_differs_is_signed_as_a_dissent_where_that_is_asked_for(release: Path, run: Run, key: Path) -> None:
+    edit("release.json", '"sequence": 2', '"sequence": 3')(release)
+    published = (release / "release.json").read_bytes()
+    code, found = run(release, "--key", str(key), "--dissent", command="attest")
+    assert (code, found["equal"], found["dissent"]) == (4, False, True)
+    path = Path(found["signature"])
+    assert (path.parent, path.name.partition(".")[2]) == (release / "signatures", "dissent.dsse.json")
+    said = Statement.parse(Envelope.parse(path.read_bytes()).payload)
+    assert said.predicate_type == "https://pluto-tee.org/dissent/v1"
+    assert said.predicate["sequence"] == 2, "what was got, not what was published"
+    assert said.predicate["statement"] == {"sha256": hashlib.sha256(published).hexdigest()}
+
+
+@pytest.mark.usefixtures("quick")
+def test_files_that_are_not_those_of_the_statement_are_nothing_to_dissent_from(
+    release: Path, run: Run, key: Path, made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was rebuilt is what the release states: its own files are damaged, which it does not sign either."""
+    flip(UKI, 30)(release)
+    code, found = run(release, "--key", str(key), "--dissent", command="attest")
+    assert (code, found["signature"], found["dissent"]) == (4, None, False)
+    assert not (release / "signatures").exists()
+    words = ["attest", str(release), "--key", str(key), "--dissent", "--offline", "--store", str(made.store.root)]
+    assert cli.main(words) == 4
+    assert "release.json is what was rebuilt: the files beside it are not those" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_release_that_is_rebuilt_is_signed_and_not_dissented_from(release: Path, run: Run, key: Path) -> None:
+    code, found = run(release, "--key", str(key), "--dissent", command="attest")
+    assert (code, found["dissent"], found["signature"].endswith("dissent.dsse.json")) == (0, False, False)
 
 
 def test_a_key_that_does_not_open_is_said_before_the_build(

@@ -129,9 +129,9 @@ def test_issuer_by_the_old_extension_alone() -> None:
 @pytest.mark.parametrize("listed", ["", "identities = []\n", "identities = []\nkeys = []\n"])
 def test_empty_allow_list_meaning_all(listed: str) -> None:
     with pytest.raises(FormatError):
-        Trust.parse(f'version = 1\nk = 1\n[[organisations]]\nname = "one"\n{listed}')
+        Trust.parse(f'version = 2\nmaxConfirmationAge = "any"\nk = 1\n[[organisations]]\nname = "one"\n{listed}')
     with pytest.raises(FormatError):
-        Trust.parse("version = 1\nk = 0\norganisations = []\n")
+        Trust.parse('version = 2\nmaxConfirmationAge = "any"\nk = 0\norganisations = []\n')
 
 
 # What was signed

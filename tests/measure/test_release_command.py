@@ -67,7 +67,11 @@ def test_a_release_that_enough_signed_is_accepted(verifier: Verifier) -> None:
     assert called.out.startswith("accepted: notary 1.2.0 (release), stable release 5\n")
     assert "  signed by  one, two (2 wanted)\n" in called.out
     assert called.document["accepted"]
-    assert called.document["signers"] == {"wanted": 2, "organisations": ["one", "two"]}
+    assert called.document["signers"] == {
+        "wanted": 2,
+        "organisations": ["one", "two"],
+        "trusted": ["one", "two", "three"],
+    }
     assert [one["worth"] for one in called.document["signatures"]] == ["counts", "counts"]
     assert " ok " not in called.out
     assert "  ok   release.threshold: signed by one, two\n" in verifier.call("--verbose").out
@@ -338,7 +342,11 @@ class TestTrust:
         [
             ("k = 2", "k = 0", "k is 0, and there are 3 organisations"),
             ("k = 2", "k = 4", "k is 4, and there are 3 organisations"),
-            ("version = 1", "version = 2", "version 2 is not known"),
+            ("version = 2", "version = 3", "version 3 is not known"),
+            ("version = 2", "version = 1", "version 1 does not say how old a confirmation may be"),
+            ('maxConfirmationAge = "any"\n', "", "maxConfirmationAge is missing"),
+            ('"any"', '"30d"', 'maxConfirmationAge must be "any" or a number of seconds'),
+            ('"any"', "0", 'maxConfirmationAge must be "any" or a number of seconds'),
             ('name = "two"', 'name = "one"', "an organisation's name occurs twice"),
             ("identities = []", 'identities = [{ san = "x" }]', "issuer is missing"),
         ],

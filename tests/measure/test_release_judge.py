@@ -67,6 +67,7 @@ def test_an_honest_release_passes_every_check() -> None:
         "release.provenance",
         "release.issued",
         "release.validity",
+        "release.freshness",
         "release.flavour",
         "release.sequence",
         "release.rollback",
@@ -241,7 +242,9 @@ class TestPlace:
 
     def test_a_release_that_was_revoked(self) -> None:
         newer = EMPTY.remembering(release(sequence=6, revokes=(Revoked(5, "x"),)), "aa" * 32)
-        refused("release.rollback", 5, "this release was revoked by one that was accepted before", memory=newer)
+        text = "this release was revoked, by one that was accepted before or by a revocation that was seen"
+        refused("release.rollback", 5, text, memory=newer)
+        refused("release.rollback", 5, text, memory=EMPTY.revoking(release()))
 
     def test_without_a_memory_that_is_said(self) -> None:
         text = text_of(judged(), "release.rollback", "warning")
@@ -271,7 +274,8 @@ class TestSigners:
         keys = ", ".join(f'"""\n{pem_of(key.public_key())}"""' for key in (ED25519, OTHER))
         lists = f'name = "one"\nidentities = []\nkeys = [{keys}]\n'
         other = f'name = "two"\nidentities = []\nkeys = ["""\n{pem_of(P256.public_key())}"""]\n'
-        trust = Trust.parse(f"version = 1\nk = 2\n[[organisations]]\n{lists}[[organisations]]\n{other}")
+        head = 'version = 2\nk = 2\nmaxConfirmationAge = "any"\n'
+        trust = Trust.parse(f"{head}[[organisations]]\n{lists}[[organisations]]\n{other}")
         both = dsse(ED25519, OTHER)
         refused(
             "release.threshold",

@@ -21,6 +21,7 @@ def pem(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPubli
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
+HEAD = 'version = 2\nk = 1\nmaxConfirmationAge = "any"\n'
 P256 = key_of("trusted").public_key()
 ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32).public_key()
 SECP256K1 = ec.derive_private_key(7, ec.SECP256K1()).public_key()
@@ -40,11 +41,11 @@ def key(public: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPu
     return f'"""\n{pem(public)}"""'
 
 
-def trust(*organisations: str, head: str = "version = 1\nk = 1\n") -> Trust:
+def trust(*organisations: str, head: str = HEAD) -> Trust:
     return Trust.parse(head + "".join(organisations))
 
 
-def refused(problem: str, *organisations: str, head: str = "version = 1\nk = 1\n") -> None:
+def refused(problem: str, *organisations: str, head: str = HEAD) -> None:
     with pytest.raises(FormatError, match=problem):
         trust(*organisations, head=head)
 
@@ -53,7 +54,7 @@ def test_a_trust_file_says_what_its_author_wrote() -> None:
     found = trust(
         organisation("one", identity(), key(ED25519)),
         organisation("two", "", f"{key(P256)}, {key(SECP256K1)}"),
-        head="version = 1\nk = 2\n",
+        head=HEAD.replace("k = 1", "k = 2"),
     )
     assert found.k == 2
     who = Identity("https://id.example", "https://build.example/a@main", "1", "main")
@@ -69,21 +70,41 @@ def test_the_example_is_a_trust_file() -> None:
     ("head", "problem"),
     [
         ("k = 1\n", "version is missing"),
-        ("version = 1\n", "k is missing"),
-        ("version = 2\nk = 1\n", "version 2 is not known"),
-        ("version = 1\nk = 0\n", "k is 0, and there are 1 organisations"),
-        ("version = 1\nk = 2\n", "k is 2, and there are 1 organisations"),
-        ("version = 1\nk = true\n", "must be int"),
-        ("version = 1\nk = 1\nmore = 1\n", "unknown member more"),
+        ("version = 2\n", "k is missing"),
+        ("version = 2\nk = 1\n", "maxConfirmationAge is missing"),
+        ("version = 3\nk = 1\n", "version 3 is not known"),
+        (HEAD.replace("k = 1", "k = 0"), "k is 0, and there are 1 organisations"),
+        (HEAD.replace("k = 1", "k = 2"), "k is 2, and there are 1 organisations"),
+        (HEAD.replace("k = 1", "k = true"), "must be int"),
+        (f"{HEAD}more = 1\n", "unknown member more"),
+        *(
+            (HEAD.replace('"any"', odd), 'must be "any" or a number of seconds')
+            for odd in ('"1d"', "0", "-1", "316224001")
+        ),
+        *((HEAD.replace('"any"', odd), "must be int or str") for odd in ("true", "1.5", "[]")),
     ],
 )
 def test_a_head_that_is_wrong_is_refused(head: str, problem: str) -> None:
     refused(problem, organisation(identities=identity()), head=head)
 
 
+@pytest.mark.parametrize(("text", "age"), [('"any"', "any"), ("1", 1), ("2592000", 2592000), ("316224000", 316224000)])
+def test_how_old_a_confirmation_may_be(text: str, age: object) -> None:
+    found = trust(organisation(identities=identity()), head=HEAD.replace('"any"', text))
+    assert found.max_confirmation_age == age
+
+
+def test_version_1_is_refused_with_what_to_write_since_it_left_that_open() -> None:
+    with pytest.raises(FormatError, match="version 1 does not say how old") as raised:
+        trust(organisation(identities=identity()), head="version = 1\nk = 1\n")
+    assert raised.value.hint is not None
+    assert "maxConfirmationAge" in raised.value.hint
+    assert '"any" for what version 1 meant' in raised.value.hint
+
+
 def test_no_organisation_is_refused() -> None:
     refused("organisations is missing")
-    refused("k is 1, and there are 0", head="version = 1\nk = 1\norganisations = []\n")
+    refused("k is 1, and there are 0", head=f"{HEAD}organisations = []\n")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +161,7 @@ def test_one_signer_does_not_count_for_two(first: tuple[str, str], second: tuple
 @pytest.mark.parametrize("change", [{"issuer": "https://x.example"}, {"san": "https://x.example"}, {"ref": "x"}])
 def test_signers_that_differ_count_apart(change: dict[str, str]) -> None:
     both = organisation("one", identity()), organisation("two", identity(**change))
-    assert len(trust(*both, head="version = 1\nk = 2\n").organisations) == 2
+    assert len(trust(*both, head=HEAD.replace("k = 1", "k = 2")).organisations) == 2
 
 
 def test_a_workflow_without_a_ref_needs_one_elsewhere() -> None:

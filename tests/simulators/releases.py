@@ -121,10 +121,10 @@ def sign(folder: Path, key: PrivateKey = ED25519, payload: bytes | None = None, 
     return path
 
 
-def trust_text(*keys: PrivateKey, k: int = 1, identities: str = "") -> str:
+def trust_text(*keys: PrivateKey, k: int = 1, identities: str = "", age: str = '"any"') -> str:
     """A trust file: an organisation for each key, by the names one, two, …; `identities` are those of the last."""
     names = ("one", "two", "three", "four")
-    found = f"version = 1\nk = {k}\n"
+    found = f"version = 2\nk = {k}\nmaxConfirmationAge = {age}\n"
     for name, key in zip(names, keys, strict=False):
         pem = pem_of(key.public_key())
         found += f'[[organisations]]\nname = "{name}"\nidentities = []\nkeys = ["""\n{pem}"""]\n'

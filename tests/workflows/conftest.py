@@ -12,32 +12,39 @@ from pathlib import Path
 import pytest
 
 from pluto_image import cli
-from workflows.project import Project, project
+from simulators import audited_builds
+from workflows.project import REPOSITORY, Project, project
 from workflows.runner import Done, Event, Runner
 
 MAIN, TAG = "refs/heads/main", "refs/tags/v1"
 TRUST = """
-version = 1
+version = 2
 k = 1
+maxConfirmationAge = "any"
 [[organisations]]
 name = "us"
 identities = []
 keys = ['''
 {key}''']
 """
+# What the tracker says: it knows the release, and later a flaw in what the release has.
+KNOWN = {"systemd-boot-efi": {"CVE-2026-0001": audited_builds.fixed("0")}}
+FLAW = {"init": {"CVE-2026-0002": audited_builds.fixed("257.2")}}
 
 
 @dataclass
 class Story:
-    """`jobs`: what became of each run's jobs, by what happened in the story."""
+    """`jobs`: what became of each run's jobs, by what happened in the story; `body`: the pull request's text then."""
 
     project: Project
     runner: Runner
     jobs: dict[str, dict[str, Done]] = field(default_factory=dict)
+    body: dict[str, str] = field(default_factory=dict)
 
     def play(self, title: str, workflow: str, event: Event, **only: list[str]) -> dict[str, Done]:
         self.runner.only = only
         self.jobs[title] = self.runner.run(workflow, event)
+        self.body[title] = next((str(request["body"]) for request in self.runner.hub["pulls"]), "")
         return self.jobs[title]
 
 
@@ -45,9 +52,10 @@ class Story:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """A locked and committed project whose releases a key of ours signs; nothing ran yet."""
     folder = tmp_path_factory.mktemp("workflows")
-    key = folder / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
-    key.chmod(0o600)
+    key, rebuilder = folder / "key.pem", folder / "rebuilder.pem"
+    for path in (key, rebuilder):
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True)
+        path.chmod(0o600)
     public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, text=True, check=True)
     with project(folder / "project") as made:
         (made.work / ".github/trust.toml").write_text(TRUST.format(key=public.stdout))
@@ -55,7 +63,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         assert cli.main(words) == 0
         made.commit("the beginning")
         (folder / "hub").mkdir()
-        yield Story(made, Runner(made, folder / "hub", key, variables={"DEBIAN_MIRROR": made.mirror.url}))
+        variables = {"DEBIAN_MIRROR": made.mirror.url, "REBUILD_REPOSITORY": REPOSITORY}
+        yield Story(made, Runner(made, folder / "hub", key, rebuilder, variables=variables))
 
 
 @pytest.fixture(scope="session")
@@ -70,12 +79,19 @@ def story(begun: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
     begun.play("a release", "release.yml", Event("push", TAG), os=["macos-15"])
     begun.play("the release again", "release.yml", Event("push", TAG), os=["macos-15"])
     begun.play("a week later", "verify-release.yml", weekly, os=["windows-2025"])
+    begun.play("somebody rebuilds it", "rebuild.yml", weekly)
     with changed_archive(begun.runner.folder / "hub/assets/v1/release.tar.gz", tmp_path_factory.mktemp("changed")):
         begun.play("somebody changed it", "verify-release.yml", Event("repository_dispatch", MAIN), os=["macos-15"])
+        begun.play("a changed one is rebuilt", "rebuild.yml", weekly)
     begun.project.upgrade("init", "257.2", {"postinst": b"#!/bin/sh\nexit 0\n"})
     begun.play("a newer package", "update-lock.yml", weekly)
     begun.project.upgrade("init", "257.3", {"postinst": b"#!/bin/sh\nexit 1\n"})
     begun.play("a still newer one", "update-lock.yml", weekly)
+    begun.project.upgrade("ovmf", "2026.01-1")
+    begun.play("one that no build takes", "update-lock.yml", weekly)
+    for title, more in (("nothing is known", {}), ("a flaw is known", FLAW), ("it still is", FLAW)):
+        (begun.runner.folder / "tracker.json").write_bytes(audited_builds.tracker(KNOWN | more))
+        begun.play(title, "audit.yml", weekly)
     return begun
 
 

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ OPTIONS = {
     "release create": {"--repo", "--verify-tag", "--title", "--notes", "--notes-file", "--prerelease", "--target"},
     "release download": {"--repo", "--pattern", "--dir"},
     "issue create": {"--repo", "--title", "--body"},
+    "issue list": {"--repo", "--state", "--search", "--json", "--jq"},
     "pr list": {"--repo", "--head", "--state", "--json", "--jq"},
     "pr create": {"--repo", "--head", "--base", "--title", "--body-file"},
     "pr edit": {"--repo", "--body-file"},
@@ -35,6 +37,7 @@ NEEDS = {
     "release create": ("contents", "write"),
     "release download": ("contents", "read"),
     "issue create": ("issues", "write"),
+    "issue list": ("issues", "read"),
     "pr list": ("pull-requests", "read"),
     "pr create": ("pull-requests", "write"),
     "pr edit": ("pull-requests", "write"),
@@ -155,6 +158,15 @@ def pull_request(hub: GitHub, command: str, operands: list[str], options: dict[s
         requests.append({"number": len(requests) + 1, **one, "body": body})
 
 
+def issues(hub: GitHub, options: dict[str, str]) -> list[dict[str, Any]]:
+    """Those that are open, whose title has the words in quotes."""
+    words = re.fullmatch(r'"([^"]+)" in:title', options["--search"])
+    if words is None or options["--state"] != "open":
+        fail("issue list: a search of another kind")
+    numbered = [{"number": number, **one} for number, one in enumerate(hub.state["issues"], 1)]
+    return [one for one in numbered if words[1] in one["title"] and one.get("state", "open") == "open"]
+
+
 def attestation(hub: GitHub, operands: list[str], options: dict[str, str]) -> None:
     digest = hashlib.sha256(Path(operands[0]).read_bytes()).hexdigest()
     for one in hub.state["attestations"]:
@@ -187,6 +199,8 @@ def main(words: list[str]) -> None:
         attestation(hub, operands, options)
     elif command == "issue create":
         hub.state["issues"].append({"title": options["--title"], "body": options["--body"]})
+    elif command == "issue list":
+        shown(issues(hub, options), options)
     elif command == "workflow run":
         if hub.git("cat-file", "-e", f"{options['--ref']}:.github/workflows/{operands[0]}").returncode:
             fail(f"HTTP 404: no workflow {operands[0]} on {options['--ref']}")

@@ -34,6 +34,10 @@ _WITHOUT_FILTERS: Final[Mapping[str, tuple[str, str]]] = (
         _UNPACK: (_UNPACK.removesuffix(" --filter data"), "this Python is older than 3.11.4; the action asks for 3.13")
     }
 )
+_ATTEST: Final = 'pluto-image attest "$RELEASE"'
+_WORD: Final = ' --dissent --offline --out "build/word/rebuild-$RUN.sigstore.json"'
+_AUDIT: Final = 'pluto-image audit "$RELEASE"'
+_BY: Final = " --policy .github/audit-policy.toml --html audit.html"
 # Commands that are not run here, with what is run in their place ("" for nothing), and why.
 ELSEWHERE: Final[Mapping[str, tuple[str, str]]] = {
     "make check PYTHON=python": ("", "is part of CI as it is; it checks this tree, not the made-up project"),
@@ -46,6 +50,13 @@ ELSEWHERE: Final[Mapping[str, tuple[str, str]]] = {
     "pluto-measure sign build/release/release.json --keyless": (
         'pluto-measure sign build/release/release.json --key "$TEST_KEY"',
         "needs the identity that GitHub gives to a job, and Sigstore",
+    ),
+    f"{_ATTEST} --keyless{_WORD}": (
+        f'{_ATTEST} --key "$TEST_REBUILDER_KEY"{_WORD}',
+        "needs the identity that GitHub gives to a job, and Sigstore",
+    ),
+    f"{_AUDIT} --fetch{_BY}": (
+        f'{_AUDIT} --tracker "$TEST_TRACKER"{_BY}', "needs Debian's tracker; tests/image/audit fetches from a server",
     ),
     **_WITHOUT_FILTERS,
 }  # fmt: skip
@@ -87,11 +98,14 @@ class Done:
 
 @dataclass
 class Runner:
-    """GitHub for one project. `only` narrows a matrix; `variables` are the repository's."""
+    """GitHub for one project. `only` narrows a matrix; `variables` are the repository's. `key` signs releases, and
+    `rebuilder` is that of somebody else, whose repository is taken for the same one.
+    """
 
     project: Project
     folder: Path
     key: Path
+    rebuilder: Path
     only: Mapping[str, list[str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     executed: set[str] = field(default_factory=set)
@@ -278,6 +292,8 @@ class _JobRun:
             "HOME": str(self.folder / "home"),
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             "TEST_KEY": str(runner.key),
+            "TEST_REBUILDER_KEY": str(runner.rebuilder),
+            "TEST_TRACKER": str(runner.folder / "tracker.json"),
             "FAKE_GITHUB": str(runner.folder / "hub"),
             "RUNNER_TEMP": str(self.temp),
             "RUNNER_OS": self.os,

@@ -105,6 +105,10 @@ def test_who_may_write_what() -> None:
         "release.yml: publish": {"contents"},
         "release.yml: verify": {"issues"},
         "verify-release.yml: report": {"issues"},
+        "audit.yml: report": {"issues"},
+        "rebuild.yml: rebuild": {"id-token"},
+        "rebuild.yml: publish": {"contents"},
+        "rebuild.yml: report": {"issues"},
         "update-lock.yml: keep": {"contents"},
         "update-lock.yml: propose": {"contents", "pull-requests", "actions"},
     }

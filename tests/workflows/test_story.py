@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +186,79 @@ class TestVerify:
         assert "no attestation of this file" in said(jobs)
 
 
+class TestRebuild:
+    def words(self, story: Story) -> list[Path]:
+        """The files that rebuilders published, in order."""
+        tags = [tag for tag in story.runner.hub["releases"] if tag.startswith("rebuild-v1-")]
+        return [path for tag in tags for path in (story.runner.folder / "hub/assets" / tag).iterdir()]
+
+    def judged(self, story: Story, word: Path, folder: Path, k: int) -> tuple[int, dict[str, Any], str]:
+        """The release with this word beside it, for somebody who trusts both."""
+        with tarfile.open(story.runner.folder / "hub/assets/v1/release.tar.gz") as archive:
+            files = [one for one in archive if not one.name.startswith("release/disk.")]  # a GiB of zeros each
+            if hasattr(tarfile, "data_filter"):
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(folder, members=files)
+        shutil.copy(word, folder / "release/signatures")
+        words = [sys.executable, "-m", "pluto_measure.cli", "trust", "-k", str(k)]
+        for name, key in {"us": story.runner.key, "them": story.runner.rebuilder}.items():
+            public = ["openssl", "pkey", "-in", str(key), "-pubout", "-out", str(folder / name)]
+            subprocess.run(public, check=True)
+            words += ["--key", f"{name}={folder / name}"]
+        trust = subprocess.run(words, capture_output=True, check=True).stdout
+        (folder / "trust.toml").write_bytes(trust)
+        words = [sys.executable, "-m", "pluto_measure.cli", "release", str(folder / "release"), "--json"]
+        words += ["--trust", str(folder / "trust.toml")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+    def test_a_rebuilder_publishes_a_signature_that_makes_two_of_two(self, story: Story, tmp_path: Path) -> None:
+        jobs = story.jobs["somebody rebuilds it"]
+        succeeded(jobs, but=("report",))
+        assert jobs["rebuild"].outputs == {"tag": "v1", "attested": "success"}
+        word = self.words(story)[0]
+        assert word.name.startswith("rebuild-")
+        code, verdict, err = self.judged(story, word, tmp_path, 2)
+        assert (code, verdict["signers"]["organisations"], err) == (0, ["them", "us"], "")
+        assert story.runner.hub["releases"][word.parent.name]["prerelease"], "so that it is nobody's latest release"
+
+    def test_one_who_gets_other_bytes_publishes_that_and_opens_an_issue(self, story: Story, tmp_path: Path) -> None:
+        """The tool of today makes another SBOM than the release's did."""
+        before = len(story.runner.hub["issues"])
+        module = story.project.work / "image/pluto_image/outputs/sbom.py"
+        text = module.read_text()
+        module.write_text(text.replace("SPDXRef-DOCUMENT", "SPDXRef-Document"))
+        story.project.commit("another builder")
+        try:
+            jobs = story.play("rebuilt and dissented", "rebuild.yml", Event("schedule", MAIN))
+        finally:
+            module.write_text(text)
+            story.project.commit("as before")
+        succeeded(jobs)
+        assert jobs["rebuild"].outputs["attested"] == "failure"
+        issue = story.runner.hub["issues"][before]
+        assert issue["title"] == "Release v1 was not rebuilt as it was published"
+        code, verdict, err = self.judged(story, self.words(story)[-1], tmp_path, 1)
+        assert (code, "DISAGREEMENT" in err) == (0, True)
+        (one,) = verdict["disagreements"]
+        assert (one["organisation"], [each["what"] for each in one["artifacts"]]) == ("them", ["sbom.spdx.json"])
+
+    def test_what_its_publisher_did_not_sign_is_not_rebuilt(self, story: Story) -> None:
+        jobs = story.jobs["a changed one is rebuilt"]
+        assert results(jobs) == {"rebuild": "failure", "publish": "skipped", "report": "success"}
+        assert not any("pluto-image attest" in text for text in jobs["rebuild"].said.values())
+        assert len({one.parent for one in self.words(story)}) == len(self.words(story)), "a file in each"
+
+    def test_nothing_happens_where_nobody_said_whose_releases(self, story: Story) -> None:
+        name = "REBUILD_REPOSITORY"
+        kept = story.runner.variables.pop(name)
+        try:
+            jobs = story.play("not set up", "rebuild.yml", Event("schedule", MAIN))
+        finally:
+            story.runner.variables[name] = kept
+        assert set(results(jobs).values()) == {"skipped"}
+
+
 class TestUpdateLock:
     def test_inputs_of_a_lock_are_kept_once(self, story: Story) -> None:
         first, second = (story.jobs[f"nothing new, {what}"] for what in ("inputs are kept", "nothing to do"))
@@ -195,15 +270,48 @@ class TestUpdateLock:
         succeeded(story.jobs["a still newer one"])
         (request,) = story.runner.hub["pulls"]
         assert (request["head"], request["base"]) == ("update-lock", "main")
-        assert "| init | 257.1 | 257.3 |" in request["body"]
-        assert "### init postinst: new" in request["body"]
-        assert "+exit 1" in request["body"]
+
+    def test_its_text_says_what_the_lock_moves_down_to_the_registers(self, story: Story) -> None:
+        body = story.body["a still newer one"]
+        assert body.startswith("# Release\n\nDifferent: 1 package, ")
+        assert "| `init` | `257.1` | `257.3` |" in body
+        assert "### Maintainer scripts: init postinst: added" in body
+        assert "+exit 1" in body
+        assert "build id, made of lock" in body
+
+    def test_where_the_new_image_cannot_be_built_its_text_is_the_locks_own(self, story: Story) -> None:
+        """The recipe takes firmware 2025 only: the checks of the branch fail, and people still read what moved."""
+        succeeded(story.jobs["one that no build takes"])
+        body = story.body["one that no build takes"]
+        assert body.startswith("# Lock\n")
+        assert "| ovmf | 2025.01-1 | 2026.01-1 |" in body
+        assert "### init postinst: new" in body
+        assert "+exit 1" in body
 
     def test_the_branch_holds_the_lock_and_its_evidence_and_is_checked(self, story: Story) -> None:
         words = ["git", "-C", str(story.project.origin), "diff", "--name-only", "main~0", "update-lock", "--", "image"]
         story.project.git("fetch", "--quiet", "origin", "update-lock")
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert {"image/notary/lock.json", "image/notary/evidence/main.InRelease"} <= set(done.stdout.split())
-        assert story.runner.hub["dispatches"] == [["check.yml", "update-lock"]] * 2
+        assert story.runner.hub["dispatches"] == [["check.yml", "update-lock"]] * 3
         kept = [name for name in story.runner.hub["releases"] if name.startswith("inputs-")]
-        assert len(kept) == 3
+        assert len(kept) == 4
+
+
+class TestAudit:
+    def test_a_release_without_known_flaws_opens_no_issue(self, story: Story) -> None:
+        succeeded(story.jobs["nothing is known"], but=("report",))
+        assert "accepted: tiny 1 (release)" in said(story.jobs["nothing is known"])
+
+    def test_a_flaw_that_became_known_opens_one_issue_and_no_second(self, story: Story) -> None:
+        for title in ("a flaw is known", "it still is"):
+            found = story.jobs[title]
+            assert (found["audit"].result, found["report"].result) == ("failure", "success"), said(found)
+            assert "FAIL CVE-2026-0002 high: fixed in 257.2; a newer lock fixes it" in said(found)
+        opened = [one for one in story.runner.hub["issues"] if one["title"].startswith("Audit of v1")]
+        assert len(opened) == 1
+        assert "https://github.com/example/pluto/actions/runs/" in opened[0]["body"]
+
+    def test_the_page_is_kept_whether_refused_or_not(self, story: Story) -> None:
+        pages = sorted(story.runner.folder.glob("hub/artifacts/run*/audit/audit.html"))
+        assert ["Accepted" in page.read_text().split("</title>")[0] for page in pages] == [True, False, False]

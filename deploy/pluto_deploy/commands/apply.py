@@ -7,7 +7,7 @@ from typing import Any
 
 from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
-from pluto_deploy.commands.plan import add_relaunch, document, planned_for, warned
+from pluto_deploy.commands.plan import add_relaunch, disagreeing, document, planned_for, warned
 from pluto_deploy.engine.apply import carry_out
 from pluto_image import inputs
 from pluto_measure.command import Result
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> Result:
         session.opened(arguments, progress, wanted=True) as opened,
         opened.target.lock(),
     ):
-        for note in warned(opened):
+        for note in disagreeing(opened) + warned(opened):
             progress.step(note)
         certify = certificate.awaited(opened.deployment, progress)
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)

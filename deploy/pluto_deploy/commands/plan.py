@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> Result:
         awaited(opened.deployment, progress)  # what it cannot read is said before anything is done
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
-        notes = warned(opened)
+        notes = disagreeing(opened) + warned(opened)
         text = words.place(opened.deployment) + "\n" + words.release(opened.wish) + words.scene(scene)
         text += words.plan(planned)
         facts = {**document(opened, planned, scene), "notes": notes}
@@ -99,6 +99,13 @@ def certified(opened: Session, planned: Plan) -> Plan:
     """With the certificate awaited that the file asks for."""
     asked = opened.deployment.certificate
     return plans.certified(planned, None if asked is None else asked.domain)
+
+
+def disagreeing(opened: Session) -> list[str]:
+    """Who of those that are trusted says otherwise of the release, though enough others signed it."""
+    judgement = None if opened.wish is None else opened.wish.expected.judgement
+    found = () if judgement is None else judgement.disagreeing
+    return [f"DISAGREEMENT: {one.file}: {one.text}" for one in found]
 
 
 def warned(opened: Session) -> list[str]:

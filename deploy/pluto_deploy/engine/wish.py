@@ -32,9 +32,9 @@ from pluto_measure.policy import Policy
 from pluto_measure.publish import folder as releases
 from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
 from pluto_measure.publish.memory import Memory
-from pluto_measure.trust import Trust
+from pluto_measure.trust import ANY, Trust
 
-__all__ = ["TDX", "Expected", "Rules", "Wish", "appraisable", "rules", "tee_of", "wish"]
+__all__ = ["TDX", "Expected", "Rules", "Wish", "appraisable", "for_old", "rules", "tee_of", "wish"]
 
 STATEMENT: Final = "release.json"
 SMALL: Final = (STATEMENT, "launch.json", "measurements.json")  # what lies beside an image, to appraise it again
@@ -74,6 +74,15 @@ class Rules:
     memory: Memory | None
     older: bool = False
     sigstore_root: Path | None = None
+
+
+def for_old(given: Rules) -> Rules:
+    """For a machine that is there already: its release may be older than one seen before, and nobody has to have
+    confirmed it lately. A release grows stale while its machine runs, and that alone must not leave nothing to serve;
+    what was revoked is refused all the same.
+    """
+    trust = None if given.trust is None else replace(given.trust, max_confirmation_age=ANY)
+    return replace(given, older=True, trust=trust)
 
 
 @dataclass(frozen=True, slots=True)

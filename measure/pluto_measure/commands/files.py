@@ -49,6 +49,16 @@ def naming(kind: str, path: Path, root: str = "") -> Iterator[None]:
         raise named from error
 
 
+def refuse_no_place(option: str, path: Path | None) -> None:
+    """What cannot be written is said before there is anything to lose. UsageError."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a directory")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write to a temporary name beside `path`, then rename: the file is the old one or the new one."""
     # Imported here: most commands write nothing.

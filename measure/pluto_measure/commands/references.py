@@ -56,7 +56,10 @@ def reference_values(
 
 
 def remember(state: Path, judged: Sequence[Judgement]) -> None:
-    """Keep the accepted releases in mind, once evidence was accepted by them. RefusedError as in `ReleaseMemory`."""
+    """Keep the accepted releases in mind, once evidence was accepted by them. RefusedError as in `ReleaseMemory`.
+
+    Revoked ones are kept in mind by `reference_values`, whatever becomes of the evidence.
+    """
     from pluto_measure.publish.folder import ReleaseMemory
 
     for judgement in sorted(judged, key=lambda one: one.release.facts.place.sequence):
@@ -116,7 +119,10 @@ def _judged(arguments: argparse.Namespace, folder: Path, values: bytes, trust: T
         complete=None,
         memory=_memory(arguments.state),
     )
-    return judge_release(received, demands, opener(arguments.sigstore_root))
+    judgement = judge_release(received, demands, opener(arguments.sigstore_root))
+    if arguments.state is not None and judgement.revoked:
+        releases.ReleaseMemory(arguments.state).remember_revoked(judgement.release)
+    return judgement
 
 
 def _memory(state: Path | None) -> Memory | None:

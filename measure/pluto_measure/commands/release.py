@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.commands.values import time_or_now
+from pluto_measure.errors import UsageError
 from pluto_measure.evidence import format_time
 
 if TYPE_CHECKING:
     from pluto_measure.publish.judge import Judgement
-    from pluto_measure.publish.signature import OpenBundle, Opened
+    from pluto_measure.publish.signature import OpenBundle, Opened, Signature
 
 TRUST_LIMIT: Final = 1024 * 1024
 _ROOT_LIMIT: Final = 1024 * 1024
+_MOST: Final = 10  # differing files, or registers, that are listed
 _MARKS: Final = {"pass": "ok  ", "warning": "warn", "fail": "FAIL"}
 
 DESCRIPTION: Final = """Verify a release: every file against the statement (release.json), the statement's signatures
-against the trust file, its place in its channel, its validity, and its registers against measurements.json. Exit code 0
-accepted, 3 malformed, 4 not authentic, 5 refused. Files of the release that are not in the folder are not looked at."""
+against the trust file, how lately they were confirmed, its place in its channel, its validity, and its registers
+against measurements.json. Whoever disagrees is named, also where enough others signed. Exit code 0 accepted, 3
+malformed, 4 not authentic, 5 refused. Files of the release that are not in the folder are not looked at."""
 
 
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -35,6 +40,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     sub.add_argument("--complete", action="store_true", help="refuse a folder that lacks a released file")
     sub.add_argument("--allow-debug", action="store_true", help="accept the debug flavour")
     sub.add_argument("--at", metavar="TIME", help="judge as of this time, such as 2026-11-20T12:00:00Z (default: now)")
+    sub.add_argument("--html", metavar="FILE", type=Path, help="write a page that shows who rebuilt what, too")
     sub.add_argument("--verbose", action="store_true", help="list the checks that pass, too")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
@@ -61,6 +67,7 @@ def run(arguments: argparse.Namespace) -> Result:
     from pluto_measure.publish.judge import Demands, judge_release
     from pluto_measure.trust import Trust
 
+    files.refuse_no_place("--html", arguments.html)
     data = files.read(arguments.trust, what="trust", limit=TRUST_LIMIT)
     with files.naming("trust", arguments.trust):
         trust = Trust.parse(data)
@@ -74,10 +81,33 @@ def run(arguments: argparse.Namespace) -> Result:
         memory=None if memory is None else memory.load(),
     )
     judgement = judge_release(folder.read(arguments.release), demands, opener(arguments.sigstore_root))
+    if memory is not None and judgement.revoked:
+        memory.remember_revoked(judgement.release)
     if memory is not None and judgement.accepted:
         memory.remember(judgement.release, judgement.statement)
     document = {"release": str(arguments.release), **describe(judgement), "at": format_time(demands.at)}
-    return Result(document, text(judgement, verbose=arguments.verbose), judgement.exit_code)
+    notes = [f"DISAGREEMENT: {one.file}: {one.text}" for one in judgement.disagreeing]
+    code = judgement.exit_code
+    if arguments.html is not None:
+        try:
+            _page(arguments, document, format_time(demands.at))
+            notes.append(f"wrote {arguments.html}")
+        except UsageError as error:  # which must not lose the verdict
+            code = error.exit_code
+            notes.append(f"error: {error}")
+    return Result(document, text(judgement, verbose=arguments.verbose), code, tuple(notes))
+
+
+def _page(arguments: argparse.Namespace, document: Mapping[str, Any], at: str) -> None:
+    from pluto_measure.publish.page import page
+
+    words = ["pluto-measure", "release", str(arguments.release)]
+    for name in ("trust", "state", "minimum_sequence", "sigstore_root"):
+        value = getattr(arguments, name)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    words += [f"--{name.replace('_', '-')}" for name in ("complete", "allow_debug") if getattr(arguments, name)]
+    command = shlex.join([*words, "--at", at, "--html", str(arguments.html)])
+    files.write(arguments.html, page(document, command=command))
 
 
 def opener(root: Path | None) -> OpenBundle:
@@ -100,6 +130,8 @@ def _by_carried_root(bundle: bytes) -> Opened:
 
 def describe(judgement: Judgement) -> dict[str, object]:
     """The JSON document."""
+    from pluto_measure.publish.dissent import sources
+
     release = judgement.release
     place, validity = release.facts.place, release.facts.validity
     return {
@@ -111,7 +143,16 @@ def describe(judgement: Judgement) -> dict[str, object]:
         **place.to_json(),
         **validity.to_json(),
         "statement": judgement.statement,
-        "signers": {"wanted": judgement.wanted, "organisations": list(judgement.organisations)},
+        "signers": {
+            "wanted": judgement.wanted,
+            "organisations": list(judgement.organisations),
+            "trusted": [one.name for one in judgement.trust.organisations],
+        },
+        "confirmation": {
+            "maxAge": judgement.trust.max_confirmation_age,
+            "organisations": {name: format_time(at) for name, at in sorted(judgement.confirmed.items())},
+        },
+        "disagreements": [_disagreement(one) for one in judgement.disagreeing],
         "signatures": [
             {
                 "file": one.file,
@@ -123,8 +164,29 @@ def describe(judgement: Judgement) -> dict[str, object]:
             }
             for one in judgement.signatures
         ],
+        "artifacts": {name: digests.to_json() for name, digests in judgement.artifacts.items()},
+        "registers": sources(release.platforms),
         "findings": [finding.to_json() for finding in judgement.findings],
     }
+
+
+def _disagreement(one: Signature) -> dict[str, object]:
+    found = one.disagreement
+    parts = ((), (), ()) if found is None else (found.artifacts, found.registers, found.apart)
+    named = zip(("artifacts", "registers", "apart"), parts, strict=True)
+    differing = {name: [each.to_json() for each in part] for name, part in named}
+    return {"organisation": one.organisation, "file": one.file, "text": one.text, **differing}
+
+
+def _differing(one: Signature) -> Iterator[str]:
+    """What somebody who disagrees has in its place, each in a line."""
+    if one.disagreement is not None:
+        found = one.disagreement
+        for word, part in (("file", found.artifacts), ("register", found.registers), ("not rebuilt", found.apart)):
+            for each in part[:_MOST]:
+                yield f"         {word:11} {each.what}: {each.expected or 'nothing'}, theirs {each.actual or 'nothing'}"
+            if len(part) > _MOST:
+                yield f"         {word:11} and {len(part) - _MOST} more"
 
 
 def text(judgement: Judgement, *, verbose: bool) -> str:
@@ -137,6 +199,11 @@ def text(judgement: Judgement, *, verbose: bool) -> str:
         f"  statement  {judgement.statement}",
         f"  signed by  {', '.join(judgement.organisations) or 'nobody'} ({judgement.wanted} wanted)",
     ]
+    if judgement.trust.max_confirmation_age != "any":
+        said = [f"{name} {format_time(at)}" for name, at in sorted(judgement.confirmed.items())]
+        lines.append(f"  confirmed  {', '.join(said) or 'by nobody'}")
+    for one in judgement.disagreeing:
+        lines += [f"  DISAGREES  {one.organisation}, in {one.file}", *_differing(one)]
     for finding in judgement.findings:
         if finding.verdict == "pass" and not verbose:
             continue

@@ -43,16 +43,16 @@ def run(arguments: argparse.Namespace) -> Result:
     return sign(payload, arguments.statement, arguments)
 
 
-def sign(payload: bytes, statement: Path, arguments: argparse.Namespace) -> Result:
-    """Sign `payload` as the options say; the signature goes beside `statement`."""
+def sign(payload: bytes, statement: Path, arguments: argparse.Namespace, kind: str = "") -> Result:
+    """Sign `payload` as the options say; the signature goes beside `statement`. `kind`: what it is, in its name."""
     from pluto_measure.errors import UsageError
     from pluto_measure.publish import writing
 
     if arguments.password_file is not None and arguments.key is None:
         raise UsageError("--password-file goes with --key, which is not given")
     if arguments.keyless:
-        name, data = writing.keyless(payload)
+        name, data = writing.keyless(payload, kind)
     else:
-        name, data = writing.by_key(payload, writing.load_key(arguments.key, arguments.password_file))
+        name, data = writing.by_key(payload, writing.load_key(arguments.key, arguments.password_file), kind)
     path = writing.put(statement, name, data, arguments.out)
     return Result({"signature": str(path), "signer": name.split(".")[0]}, f"signed: {path}\n")

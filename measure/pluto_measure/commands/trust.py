@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,9 @@ _KEY_LIMIT: Final = 64 * 1024
 _IDENTITY: Final = ("issuer", "san", "repositoryId", "ref")
 _HEAD: Final = """\
 # Whose signatures make a release count: docs/formats/trust.md. Every field is required.
-version = 1
+version = 2
 k = {k} # so many organisations must have signed the same release
+maxConfirmationAge = {age} # and so many of them said so within so many seconds
 """
 
 DESCRIPTION: Final = """Write a trust file (TOML) for releases: the organisations whose signatures count, by their
@@ -46,6 +48,11 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="a workflow of the organisation NAME, as its certificates say it; may be given several times",
     )
     sub.add_argument("-k", type=int, metavar="N", help="how many organisations must sign (default: all)")
+    sub.add_argument(
+        "--max-confirmation-age",
+        metavar="SECONDS",
+        help='how long ago they may have said so, such as 2592000 for 30 days (default: "any", which is written there)',
+    )
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
 
@@ -56,7 +63,7 @@ def run(arguments: argparse.Namespace) -> Result:
     from pluto_measure.trust import Trust
 
     if arguments.file is not None:
-        if arguments.key or arguments.identity or arguments.k is not None:
+        if arguments.key or arguments.identity or arguments.k is not None or arguments.max_confirmation_age is not None:
             raise UsageError("FILE is checked as it is; the options make a new trust file")
         data = files.read(arguments.file, what="trust", limit=1024 * 1024)
         with files.naming("trust", arguments.file):
@@ -83,11 +90,20 @@ def _text(arguments: argparse.Namespace) -> str:
         members = ", ".join(f"{member} = {_quoted(value)}" for member, value in zip(_IDENTITY, values, strict=True))
         identities.setdefault(name, []).append(f"{{ {members} }}")
     names = list(dict.fromkeys([*keys, *identities]))
-    found = _HEAD.format(k=len(names) if arguments.k is None else arguments.k)
+    found = _HEAD.format(k=len(names) if arguments.k is None else arguments.k, age=_age(arguments.max_confirmation_age))
     for name in names:
         found += f"\n[[organisations]]\nname = {_quoted(name)}\n"
         found += f"identities = [{', '.join(identities.get(name, []))}]\nkeys = [{', '.join(keys.get(name, []))}]\n"
     return found
+
+
+def _age(value: str | None) -> str:
+    """As it stands in the file, which is parsed afterwards and says what is out of range."""
+    if value is None or value == "any":
+        return '"any"'
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", value, re.ASCII):
+        raise UsageError(f"--max-confirmation-age {value!r} is neither any nor a number of seconds")
+    return value
 
 
 def _quoted(text: str) -> str:
@@ -98,6 +114,8 @@ def _quoted(text: str) -> str:
 
 
 def _described(trust: Trust) -> Result:
+    from pluto_measure.publish.signers import duration
+
     listed = [
         {
             "name": one.name,
@@ -108,7 +126,9 @@ def _described(trust: Trust) -> Result:
     ]
     lines = [f"{trust.k} of {len(trust.organisations)} organisations must sign"]
     lines += [f"  {one.name}: {_signers(len(one.keys), len(one.identities))}" for one in trust.organisations]
-    return Result({"k": trust.k, "organisations": listed}, "\n".join(lines) + "\n")
+    age = trust.max_confirmation_age
+    lines.append("  at any time" if age == "any" else f"  and have said so within {duration(age)}")
+    return Result({"k": trust.k, "maxConfirmationAge": age, "organisations": listed}, "\n".join(lines) + "\n")
 
 
 def _signers(keys: int, identities: int) -> str:

@@ -133,7 +133,7 @@ def verify(arguments: argparse.Namespace) -> Result:
     from pluto_measure.policy import Policy
 
     given = _given(arguments)
-    _refuse_no_place(arguments.html)
+    files.refuse_no_place("--html", arguments.html)
     references, notes, judged = reference_values(arguments, given.at)
     policy = None
     if arguments.policy is not None:
@@ -183,16 +183,6 @@ def _read(path: Path, kind: str, limit: int, parse: Callable[[bytes], T]) -> T:
     data = files.read(path, what=kind, limit=limit)
     with files.naming(kind, path, _ROOTS.get(kind, "")):
         return parse(data)
-
-
-def _refuse_no_place(html: Path | None) -> None:
-    """What cannot be written is said before there is anything to lose."""
-    if html is None:
-        return
-    if html.is_dir():
-        raise UsageError(f"--html {html}: is a directory")
-    if not html.parent.is_dir():
-        raise UsageError(f"--html {html}: there is no folder {html.parent}")
 
 
 def _given(arguments: argparse.Namespace) -> _Given:

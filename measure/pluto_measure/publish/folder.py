@@ -145,12 +145,20 @@ class ReleaseMemory(StateFolder):
             finding = before.finding(accepted, digest)
             if finding.verdict == "fail":
                 raise RefusedError(f"{finding.id}: meanwhile, {finding.text}")
-            after = before.remembering(accepted, digest)
-            if after == before:
-                return
-            with self.prepared(self.memory_path, after.to_text()) as rename:
-                rename()
-            self.flush_folder()
+            self._keep(before, before.remembering(accepted, digest))
+
+    def remember_revoked(self, release: Release) -> None:
+        """Remember that somebody trusted revoked a release, so that it stays refused where the revocation is gone."""
+        with self.locked():
+            before = self.load()
+            self._keep(before, before.revoking(release))
+
+    def _keep(self, before: Memory, after: Memory) -> None:
+        if after == before:
+            return
+        with self.prepared(self.memory_path, after.to_text()) as rename:
+            rename()
+        self.flush_folder()
 
 
 def _digest(path: Path, algorithm: str) -> bytes:

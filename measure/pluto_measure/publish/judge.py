@@ -7,7 +7,7 @@ that something was forged or damaged, rather than refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,14 +16,17 @@ from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.event_text import safe
 from pluto_measure.evidence import format_time
-from pluto_measure.findings import Finding, Verdict, failures, judge
+from pluto_measure.findings import Finding, failures, judge
 from pluto_measure.measurements import Measurements
+from pluto_measure.publish.dissent import sources
 from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.platforms import described
 from pluto_measure.publish.provenance import Provenance
 from pluto_measure.publish.release import FILE, Release
 from pluto_measure.publish.signature import OpenBundle, Signature, appraise, first_difference
+from pluto_measure.publish.signers import confirmed, freshness, signature_findings, signers
 from pluto_measure.publish.statement import Statement
+from pluto_measure.rules import SOURCES
 from pluto_measure.trust import Trust
 from pluto_measure.vouched import Vouched
 
@@ -73,9 +76,16 @@ class Judgement:
 
     release: Release
     statement: str  # SHA-256 of release.json in hex
+    artifacts: Mapping[str, Digests]  # as the statement lists them
     signatures: tuple[Signature, ...]
     findings: tuple[Finding, ...]
-    wanted: int
+    trust: Trust
+    at: datetime
+
+    @property
+    def wanted(self) -> int:
+        """How many organisations must have signed it."""
+        return self.trust.k
 
     @property
     def accepted(self) -> bool:
@@ -90,9 +100,22 @@ class Judgement:
     @property
     def organisations(self) -> tuple[str, ...]:
         """Who signed these very bytes, by the trust file's names, sorted."""
-        return tuple(
-            sorted({one.organisation for one in self.signatures if one.worth == "counts" and one.organisation})
-        )
+        return signers(self.signatures)
+
+    @property
+    def confirmed(self) -> Mapping[str, datetime]:
+        """When each of them last said that the release is good."""
+        return confirmed(self.signatures, self.release.facts.validity.issued_at, self.at)
+
+    @property
+    def disagreeing(self) -> tuple[Signature, ...]:
+        """Signatures of trusted organisations over something else for the same release."""
+        return tuple(one for one in self.signatures if one.worth == "disagrees")
+
+    @property
+    def revoked(self) -> bool:
+        """Whether somebody whom the trust file names revoked it."""
+        return any(one.worth == "revokes" for one in self.signatures)
 
     def vouched(self) -> Vouched:
         """The same, to be kept beside the reference values that it is about."""
@@ -119,41 +142,16 @@ def judge_release(files: Files, demands: Demands, open_bundle: OpenBundle) -> Ju
     )
     digest = hashlib.sha256(files.statement).hexdigest()
     findings = (
-        *_signatures(signatures, demands.trust.k),
+        *signature_findings(signatures, demands.trust.k),
         *_artifacts(statement, files, complete=demands.complete),
         *_consistent(statement, release, files),
         *_time(release, demands.at),
+        freshness(signatures, release.facts.validity.issued_at, demands.trust, demands.at),
         _flavour(release, allow_debug=demands.allow_debug),
         *_sequence(release, digest, demands),
     )
-    return Judgement(release, digest, signatures, findings, demands.trust.k)
-
-
-def _signatures(signatures: Sequence[Signature], k: int) -> Iterator[Finding]:
-    """A signature that does not hold refuses only where too few others do: adding a file must not lower the outcome of
-    what it does not touch, and each is told in either case."""
-    names = {one.organisation for one in signatures if one.worth == "counts"}
-    reached = len(names) >= k
-    bad: Verdict = "warning" if reached else "fail"
-    for one in signatures:
-        actual = one.signer or None
-        if one.worth == "disagrees":
-            yield Finding(
-                "release.disagreement", "warning" if reached else "fail", f"{one.file}: {one.text}", None, actual
-            )
-            continue
-        bad = "warning" if reached or one.worth != "invalid" else "fail"
-        text = one.text if one.text.startswith(one.file) else f"{one.file}: {one.text}"
-        yield Finding("release.signature", "pass" if one.worth == "counts" else bad, text, None, actual)
-    who = ", ".join(sorted(name for name in names if name)) or "nobody"
-    yield judge(
-        "release.threshold",
-        reached,
-        f"signed by {who}",
-        otherwise=f"too few of the trusted organisations signed this release: {who}",
-        expected=k,
-        actual=len(names),
-    )
+    artifacts = {one.name: one.digests for one in statement.subjects}
+    return Judgement(release, digest, artifacts, signatures, findings, demands.trust, demands.at)
 
 
 def _artifacts(statement: Statement, files: Files, *, complete: bool | None) -> Iterator[Finding]:
@@ -215,9 +213,17 @@ def _measurements(release: Release, data: bytes) -> Finding:
     return judge(
         "release.measurements",
         not difference,
-        "the statement has the registers of measurements.json",
+        f"the statement has the registers of measurements.json: {_by_source(release)}",
         otherwise=f"the statement and {_MEASUREMENTS} differ: {difference}",
     )
+
+
+def _by_source(release: Release) -> str:
+    """How many registers a rebuild confirms, and how many it copies from the sources."""
+    platforms = sources(release.platforms).values()
+    number = {name: sum(len(one.get(name, ())) for one in platforms) for name in SOURCES}
+    rest = f"{number['observed']} observed and {number['endorsed']} endorsed, which a rebuild copies"
+    return f"{number['computed']} computed, which a rebuild confirms; {rest}"
 
 
 def _provenance(statement: Statement, release: Release, data: bytes) -> Finding:

@@ -1,13 +1,14 @@
 """What a verifier remembers of releases, so that no older one is accepted after a newer one. Pure.
 
 A JSON object; a channel of a name has one entry: the highest sequence that was accepted, its statement's digest, the
-highest minimumSequence, and every sequence that was revoked.
+highest minimumSequence, and every sequence that was revoked, by a later release or by a revocation. Where one was
+revoked before any was accepted, the first three are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from pluto_measure.errors import FormatError
@@ -17,6 +18,7 @@ from pluto_measure.publish.release import Release
 
 FILE: Final = "releases.json"
 VERSION: Final = 1
+_NONE: Final = "00" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Seen:
     statement: str
     minimum: int
     revoked: frozenset[int]
+
+
+_NOTHING: Final = Seen(0, _NONE, 0, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,12 @@ class Memory:
         """Whether this release may follow what was seen. `digest`: SHA-256 of its release.json in hex."""
         sequence, seen = release.facts.place.sequence, self.channels.get(_key(release))
         check = "release.rollback"
-        if seen is None:
+        if seen is None or (seen.sequence == 0 and sequence not in seen.revoked):
             return Finding(check, "pass", "no release of this channel was accepted before", None, sequence)
         floor = f"at least {max(seen.sequence, seen.minimum)}"
         if sequence in seen.revoked:
-            return Finding(check, "fail", "this release was revoked by one that was accepted before", floor, sequence)
+            text = "this release was revoked, by one that was accepted before or by a revocation that was seen"
+            return Finding(check, "fail", text, floor, sequence)
         if sequence < seen.sequence:
             return Finding(check, "fail", "a newer release of this channel was accepted before", floor, sequence)
         if sequence == seen.sequence and digest != seen.statement:
@@ -82,13 +88,20 @@ class Memory:
     def remembering(self, release: Release, digest: str) -> Memory:
         """With an accepted release."""
         facts, key = release.facts, _key(release)
-        old = self.channels.get(key, Seen(0, "", 0, frozenset()))
+        old = self.channels.get(key, _NOTHING)
         newest = (
             (facts.place.sequence, digest) if facts.place.sequence >= old.sequence else (old.sequence, old.statement)
         )
         revoked = old.revoked | {one.sequence for one in facts.place.revokes}
         seen = Seen(*newest, max(old.minimum, facts.place.minimum_sequence), revoked)
         return Memory({**self.channels, key: seen})
+
+    def revoking(self, release: Release) -> Memory:
+        """With a release that somebody trusted revoked, whether or not it was ever accepted."""
+        key = _key(release)
+        old = self.channels.get(key, _NOTHING)
+        revoked = old.revoked | {release.facts.place.sequence}
+        return Memory({**self.channels, key: replace(old, revoked=revoked)})
 
 
 def _key(release: Release) -> str:
@@ -102,6 +115,10 @@ def _seen(value: object, what: str) -> Seen:
     sequence, minimum = fields.take("sequence", int), fields.take("minimumSequence", int)
     statement, revoked = fields.hex("statement", 32).hex(), fields.take("revoked", list)
     fields.end()
-    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in (sequence, minimum, *revoked)):
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in revoked):
         raise FormatError(what, "sequences are numbers from 1 on")
-    return Seen(sequence, statement, minimum, frozenset(revoked))
+    seen = Seen(sequence, statement, minimum, frozenset(revoked))
+    is_empty = seen == replace(_NOTHING, revoked=seen.revoked) and revoked
+    if any(one < 1 for one in (*revoked, *(() if is_empty else (sequence, minimum)))):
+        raise FormatError(what, "sequences are numbers from 1 on")
+    return seen

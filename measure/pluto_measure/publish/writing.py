@@ -12,6 +12,7 @@ from typing import Final
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.publish.dsse import Envelope, signed
 from pluto_measure.publish.keys import PrivateKey, key_id, private_key
+from pluto_measure.publish.notices import CONFIRMATION, REVOCATION
 from pluto_measure.publish.signature import FOLDER
 from pluto_measure.publish.statement import Statement
 
@@ -25,19 +26,27 @@ def load_key(path: Path, password_file: Path | None) -> PrivateKey:
     return private_key(_secret(path), password, what=str(path))
 
 
-def by_key(payload: bytes, key: PrivateKey) -> tuple[str, bytes]:
-    """A plain key's signature: the file's name and its bytes. FormatError where the payload is no statement."""
+def by_key(payload: bytes, key: PrivateKey, kind: str = "") -> tuple[str, bytes]:
+    """A plain key's signature: the file's name and its bytes. FormatError where the payload is no statement.
+
+    `kind` names what is no signature of the release itself, such as a revocation.
+    """
     Statement.parse(payload)
-    return f"{key_id(key.public_key())[:_NAME]}.dsse.json", signed(payload, key).to_text().encode()
+    name = f"{key_id(key.public_key())[:_NAME]}{_ending(kind)}.dsse.json"
+    return name, signed(payload, key).to_text().encode()
 
 
-def keyless(payload: bytes) -> tuple[str, bytes]:
+def keyless(payload: bytes, kind: str = "") -> tuple[str, bytes]:
     """A keyless signature with this machine's identity. SourceError, UsageError where it has none."""
     from pluto_measure.publish import keyless as sigstore  # loads slowly, and only where it is asked for
 
     Statement.parse(payload)
     bundle = sigstore.sign(payload)
-    return f"{hashlib.sha256(bundle).hexdigest()[:_NAME]}.sigstore.json", bundle
+    return f"{hashlib.sha256(bundle).hexdigest()[:_NAME]}{_ending(kind)}.sigstore.json", bundle
+
+
+def _ending(kind: str) -> str:
+    return f".{kind}" if kind else ""
 
 
 def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
@@ -65,14 +74,22 @@ def put(statement: Path, name: str, data: bytes, out: Path | None) -> Path:
 
 
 def _is_replaced_by(path: Path, data: bytes) -> bool:
-    """Whether a file is an older signature by the same key over the same statement."""
+    """Whether a file is an older signature by the same key over the same statement, or an older one of its kind about
+    the same files: an earlier confirmation, say."""
     if path.is_symlink():
         return False
     try:
         old, new = Envelope.parse(path.read_bytes()), Envelope.parse(data)
+        if old.keyid != new.keyid:
+            return False
+        if old.payload == new.payload:
+            return True
+        before, after = Statement.parse(old.payload), Statement.parse(new.payload)
     except (OSError, FormatError):
         return False
-    return (old.keyid, old.payload) == (new.keyid, new.payload)
+    kinds = (CONFIRMATION, REVOCATION)
+    same = (before.predicate_type, before.subjects) == (after.predicate_type, after.subjects)
+    return same and after.predicate_type in kinds
 
 
 def _secret(path: Path) -> bytes:
