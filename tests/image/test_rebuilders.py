@@ -126,7 +126,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     shutil.rmtree(root)  # disks of a GiB, nearly all zeros
 
 
-def test_three_places_sign_the_same_bytes(stage: Stage, tmp_path: Path) -> None:
+def test_weakness_19_three_places_sign_the_same_bytes(stage: Stage, tmp_path: Path) -> None:
     code, verdict, err = stage.judged(stage.release(tmp_path / "r", *PLACES))
     assert (code, verdict["signers"]["organisations"], verdict["disagreements"]) == (0, sorted(PLACES), [])
     assert err == ""

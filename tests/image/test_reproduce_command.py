@@ -139,7 +139,9 @@ def consistent(tamper: Tamper) -> Tamper:
 
 
 @pytest.mark.slow
-def test_a_release_is_rebuilt_from_itself_alone(made: Made, release: Path, run: Run, tmp_path: Path) -> None:
+def test_weakness_19_a_release_is_rebuilt_from_itself_alone(
+    made: Made, release: Path, run: Run, tmp_path: Path
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
     code, found = run(release, "--store", str(tmp_path / "empty"), "--out", str(tmp_path / "again"))
     assert (code, found["equal"], found["differences"], found["causes"]) == (0, True, [], [])

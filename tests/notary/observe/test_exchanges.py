@@ -501,7 +501,7 @@ def test_every_exchange_that_is_in_order_is_read_and_read_as_h11_reads_it(
 
 
 @given(st.lists(pairs(), min_size=1, max_size=3), st.data())
-def test_a_cut_anywhere_is_refused_or_falls_between_exchanges(
+def test_weakness_12_a_cut_anywhere_is_refused_or_falls_between_exchanges(
     said: list[tuple[bytes, bytes, bytes]], data: st.DataObject
 ) -> None:
     client, site = b"".join(one[0] for one in said), b"".join(one[1] for one in said)

@@ -138,7 +138,7 @@ def test_a_name_of_the_certificate_is_one(host: str) -> None:
         *("bcher-kva.example", "xn--bcher.example", "site", "site.example."),
     ],
 )
-def test_another_name_is_refused(host: str) -> None:
+def test_weakness_29_another_name_is_refused(host: str) -> None:
     refused(LEAF, BETWEEN, host=host)
 
 

@@ -213,7 +213,7 @@ def test_what_the_judge_says_of_the_chain_is_the_answer() -> None:
 # Secrets -------------------------------------------------------------------------------------------------------------
 
 
-def test_another_secret_opens_nothing() -> None:
+def test_weakness_11_another_secret_opens_nothing() -> None:
     made, other = by_openssl(), by_openssl()
     for secret in (other.secret, bytes(48), made.secret[:-1] + bytes([made.secret[-1] ^ 1])):
         assert "does not open" in refused(made, "secret", secret=secret)
@@ -266,7 +266,7 @@ def test_no_record_can_be_left_out_doubled_or_exchanged(plain: Changed, side: st
 
 
 @pytest.mark.parametrize("side", ["client", "site"])
-def test_no_record_can_be_carried_to_the_other_direction(plain: Changed, side: str) -> None:
+def test_weakness_12_no_record_can_be_carried_to_the_other_direction(plain: Changed, side: str) -> None:
     made = Changed(plain)
     made.client.insert(-1, plain.site[-2]) if side == "client" else made.site.insert(-1, plain.client[-2])
     assert "does not open" in refused(made)
@@ -294,7 +294,7 @@ def test_no_bit_can_be_changed(of_site: bool, at: int, bit: int) -> None:
 
 
 @pytest.mark.parametrize("side", ["client", "site"])
-def test_a_cut_is_refused_or_says_less_and_no_end(plain: Changed, side: str) -> None:
+def test_weakness_12_a_cut_is_refused_or_says_less_and_no_end(plain: Changed, side: str) -> None:
     whole = b"".join(getattr(plain, side))
     ends = {sum(map(len, getattr(plain, side)[:number])) for number in range(len(getattr(plain, side)) + 1)}
     for cut in sorted({*ends, *(end - 1 for end in ends if end), *range(0, len(whole), 211)} - {len(whole)}):

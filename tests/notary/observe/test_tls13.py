@@ -116,7 +116,7 @@ def test_variants(fields: dict[str, Any]) -> None:
     assert read(talked(**fields)).site == ANSWER
 
 
-def test_key_updates_of_both_sides() -> None:
+def test_weakness_12_key_updates_of_both_sides() -> None:
     made = Tls13()
     for turn in range(5):
         made.client.data(b"question %d\n" % turn, zeros=turn)
@@ -151,7 +151,7 @@ def test_record_size_limit() -> None:
 
 
 @pytest.mark.parametrize("side", ["client", "site"])
-def test_cut_between_records_and_nowhere_else(side: str) -> None:
+def test_weakness_12_cut_between_records_and_nowhere_else(side: str) -> None:
     """Behind the handshake a direction may end with any record; then nobody says that it was all."""
     made = talked()
     whole, records = getattr(made.recording, side), getattr(made, side).records
@@ -171,7 +171,7 @@ def test_cut_between_records_and_nowhere_else(side: str) -> None:
 # The secret
 
 
-def test_secret_of_another_session() -> None:
+def test_weakness_11_secret_of_another_session() -> None:
     other = talked(suite=0x1303, host="other.example", retry=TO_P256)
     for wrong in (other.secret, bytes(32), talked().secret[::-1]):
         assert refusal(talked(), secret=wrong) == ("secret", "the secret does not open what the site sent")
@@ -185,7 +185,7 @@ def test_secret_of_another_length(suite: int, change: int) -> None:
     assert refusal(talked(suite=suite), secret=wrong) == ("secret", "the secret is not as long as the suite's hash")
 
 
-def test_secret_of_the_application_does_not_do() -> None:
+def test_weakness_11_secret_of_the_application_does_not_do() -> None:
     made = talked()
     master = made.schedule.master_secret(made.secret)
     for wrong in (master, made.site.secret, made.client.secret):
@@ -515,7 +515,7 @@ def test_judge_has_the_chain_as_it_was_sent_and_the_last_word() -> None:
 @pytest.mark.parametrize("side", ["client", "site"])
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("retry", [None, TO_P256])
-def test_records_dropped_repeated_swapped(side: str, suite: int, retry: dict[int, bytes] | None) -> None:
+def test_weakness_12_records_dropped_repeated_swapped(side: str, suite: int, retry: dict[int, bytes] | None) -> None:
     """No record but a change_cipher_spec, or the last, can be away; none can come twice or at another's place."""
     count = len(getattr(talked(suite=suite, retry=retry), side).records)
     for at in range(count):
@@ -536,7 +536,7 @@ def test_records_dropped_repeated_swapped(side: str, suite: int, retry: dict[int
 
 
 @pytest.mark.parametrize("side", ["client", "site"])
-def test_records_of_the_other_direction(side: str) -> None:
+def test_weakness_12_records_of_the_other_direction(side: str) -> None:
     made = talked()
     for at in range(3, 5):
         mixed = talked()
@@ -559,7 +559,7 @@ def test_record_of_another_session() -> None:
 
 
 @pytest.mark.parametrize("side", ["client", "site"])
-def test_nothing_after_close_notify(side: str) -> None:
+def test_weakness_12_nothing_after_close_notify(side: str) -> None:
     for late in ("data", "close", "update"):
         made = talked()
         saying = getattr(made, side)

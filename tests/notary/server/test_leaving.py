@@ -37,7 +37,7 @@ def test_a_client_that_leaves_at_any_step_ends_nothing_else(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_client_that_stops_at_any_step_is_told_so_where_it_can_hear(
+def test_weakness_29_a_client_that_stops_at_any_step_is_told_so_where_it_can_hear(
     start: Start, watched: Watched, protocol: str
 ) -> None:
     notary, begun = start(), time.monotonic()

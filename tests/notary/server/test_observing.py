@@ -277,7 +277,9 @@ def test_a_clock_that_is_lost_meanwhile_signs_nothing(
 # Secrets.
 
 
-def test_only_the_secret_of_this_connection_opens_it(start: Start, observer: Observe, watched: Watched) -> None:
+def test_weakness_11_only_the_secret_of_this_connection_opens_it(
+    start: Start, observer: Observe, watched: Watched
+) -> None:
     notary = start()
     with observer(notary) as other:
         assert other.whole(request()) == "proof"
