@@ -18,7 +18,7 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requ
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: run stop prove test test-image test-kills test-boots test-root test-root-more quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
+.PHONY: run stop prove test test-image test-kills test-boots test-root test-root-more soak quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -81,6 +81,10 @@ test-root: inputs
 # Hosts that fail, are cut off, killed and refused at every step: about ten minutes.
 test-root-more: inputs
 	$(PYTEST) -m more_root $(T)
+
+# Good and hostile load on one notary: ten minutes; `make test` has twenty seconds of it.
+soak: .venv/.dev
+	$(BIN)/python tests/soak/run.py $(SECONDS)
 
 quick: .venv/.dev
 	$(PYTEST) -m "not slow and not boot and not more_boots and not more_kills and not root and not online and not interop" $(T)

@@ -1,6 +1,7 @@
 """The notary as a process of its own, for its benchmark: the real server, over loopback; its evidence costs no time.
 
-    notary_process.py FILE        FILE: {"roots":PEM, "host":NAME, "port":n, "envelope":{...}, "buildId":HEX}
+    notary_process.py FILE        FILE: {"roots":PEM, "host":NAME, "port":n, "envelope":{...}, "buildId":HEX},
+                                  and for more sites "hosts":[NAME…], "ports":[n…]
 
 Only what a benchmark must change is changed: rates and shares of one client, as all come from one address here; names
 are answered at once, in a thread as always; evidence is the envelope of FILE with the claims that were asked for. Tells
@@ -49,15 +50,16 @@ class ConstantProvider:
 def main(file: Path) -> None:
     wanted = json.loads(file.read_bytes())
     place = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", wanted["port"]))
+    hosts, ports = wanted.get("hosts", [wanted["host"]]), wanted.get("ports", [wanted["port"]])
     events = EventWriter(sys.stderr.buffer.write, clock=time.monotonic)
 
     def lookup(name: str, _port: int, **_: object) -> list[Any]:
-        if name.rstrip(".") != wanted["host"]:
+        if name.rstrip(".") not in hosts:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return [place]
 
     def made() -> World:
-        rules = EgressRules(ports=frozenset({443, wanted["port"]}), insecure_allow_private=True)
+        rules = EgressRules(ports=frozenset({443, *ports}), insecure_allow_private=True)
         return world(wanted["roots"].encode(), rules, InsecureWallClock(), resolve=Resolver(lookup=lookup))
 
     def ready(port: int, _: bytes) -> None:
