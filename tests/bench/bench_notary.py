@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,8 @@ def _wire(manifest: Manifest, variables: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in asked.headers), "", ""]).encode() + asked.body
 
 
-def _sent(port: int) -> bytes:
-    return _wire(_manifest(port, PATH), _variables(port, PATH))
+def _sent(port: int, path: str = PATH) -> bytes:
+    return _wire(_manifest(port, path), _variables(port, path))
 
 
 def _asking(notary: int, port: int, *, sessions: int = SESSIONS, path: str = PATH, **changes: Any) -> Load:
@@ -225,9 +225,9 @@ def _loaded(work: Path, load: Load) -> dict[str, Any]:
     """What the load generator tells; the last proof is genuine and has the values."""
     file = work / "load.json"
     file.write_text(load.to_json())
-    done = subprocess.run([sys.executable, HERE / "notary_load.py", file], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, HERE / "notary_load.py", file], check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout)
-    if load.kind == "notary":
+    if load.kind in ("notary", "observe"):
         proof = Proof.parse(bytes.fromhex(found["last"]))
         assert address(proof.signed_by()) == proof.signer
         assert {one.id: json.loads(one.text) for one in proof.openings} == VALUES
@@ -250,10 +250,13 @@ def _program(name: str, work: Path, wanted: dict[str, Any]) -> Iterator[Running]
             process.terminate()
 
 
+def _site(work: Path, authority: Authority) -> AbstractContextManager[Running]:
+    return _site_of(work, authority, {PATH: ANSWER, LARGE_PATH: LARGE})
+
+
 @contextmanager
-def _site(work: Path, authority: Authority) -> Iterator[Running]:
+def _site_of(work: Path, authority: Authority, bodies: dict[str, int]) -> Iterator[Running]:
     identity = authority.issue(HOST)
-    bodies = {PATH: ANSWER, LARGE_PATH: LARGE}
     wanted = {"chain": identity.chain, "key": identity.key, "threads": 64, "bodies": bodies}
     with _program("notary_site", work, wanted) as running:
         yield running

@@ -3,6 +3,7 @@
     notary_load.py FILE     FILE: a `Load` as JSON
 
     kind "notary"   outer TLS, upgrade, inner TLS, hello, evidence, fetch, proof        kind "relay"   both TLS, bytes
+    kind "observe"  as "notary", but the web site is asked by this side's own TLS, through the notary
     kind "refused"  a notary, and an error in place of the proof
     kind "idle"     notary sessions until their evidence, all at once, held until standard input ends
 
@@ -26,8 +27,11 @@ from typing import NoReturn, Self, TypeVar
 
 from OpenSSL import SSL
 
+from pluto_notary.client.tls.client import TlsClient
+from pluto_notary.observe.roots import Roots
 from pluto_notary.protocol import inner
-from pluto_notary.protocol.messages import ERROR, EVIDENCE, FETCH, HELLO, PROOF, Hello
+from pluto_notary.protocol.messages import ERROR, EVIDENCE, FETCH, HELLO, PROGRESS, PROOF, Hello
+from pluto_notary.protocol.observe import CLOSE, CLOSED, CONNECTED, DATA, ENDED, OBSERVE, REVEAL, Close, Reveal
 
 T = TypeVar("T")
 
@@ -49,6 +53,9 @@ class Load:
     processes: int = 1
     threads: int = 1  # of each process
     protocol: str = "websocket"
+    host: str = ""  # of the web site that is observed
+    request: str = ""  # what it is asked, in hex
+    roots: str = ""  # PEM
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -169,7 +176,7 @@ class Client:
         self.last = b""
 
     def run(self, count: int) -> None:
-        act = self._through_relay if self._load.kind == "relay" else self._proof
+        act = {"relay": self._through_relay, "observe": self._observed}.get(self._load.kind, self._proof)
         for _ in range(count):
             begun = time.monotonic()
             act()
@@ -191,6 +198,28 @@ class Client:
                     break
             self.last = _expected(ERROR if self._load.kind == "refused" else PROOF, kind, body)
 
+    def _observed(self) -> None:
+        roots, now = Roots.load(self._load.roots.encode()), int(time.time())
+        host = self._load.host
+        site = TlsClient(host, judge=lambda chain: roots.judge(chain, host, (now, now)), random=os.urandom)
+        with self.shown() as wire:
+            wire.send(_framed(OBSERVE, self._said))
+            _until(wire, CONNECTED)
+            left, asked = self._load.answer, False
+            while left > 0:
+                if data := site.data_to_send():
+                    wire.send(_framed(DATA, data))
+                site.feed(_until(wire, DATA))
+                left -= len(site.read())
+                if site.established and not asked:
+                    site.write(bytes.fromhex(self._load.request))
+                    asked = True
+            site.close()
+            wire.send(_framed(DATA, site.data_to_send()) + _framed(CLOSE, Close().to_body()))
+            _until(wire, CLOSED)
+            wire.send(_framed(REVEAL, Reveal(site.secret, 0).to_body()))
+            self.last = _until(wire, PROOF)
+
     def _through_relay(self) -> None:
         with Wire(self._load, self._outer, self._inner) as wire:
             wire.send(self._said)
@@ -198,6 +227,16 @@ class Client:
             while left > 0:
                 self.last = wire.read()
                 left -= len(self.last)
+
+
+def _until(wire: Wire, wanted: int) -> bytes:
+    """The body of the next frame of this type; what the site says after our end is passed over."""
+    while True:
+        kind, body = wire.frame()
+        if kind == wanted:
+            return body
+        if kind not in (PROGRESS, DATA, ENDED):
+            raise ValueError(f"a frame of type {kind}: {body[:200]!r}")
 
 
 def _framed(kind: int, body: bytes) -> bytes:
