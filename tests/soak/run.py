@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,15 +25,15 @@ if __name__ == "__main__":
 from soak.acts import GOOD, HOSTILE, done
 from soak.worlds import World, world
 
-_READINGS: Final = 6  # every five seconds, where there is time
-
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how many at once. `settled`: seconds after which memory is what it is going to be."""
+    """How long and how many at once. `settled`: seconds after which memory is what it is going to be; `window`: for
+    how many it is looked at then, and at the end."""
 
     seconds: float = 600.0
     settled: float = 120.0
+    window: float = 60.0
     good: int = 4  # threads
     hostile: int = 6
     tolerance: float = 0.10
@@ -60,13 +59,14 @@ class Report:
         """Hostile sessions that ended in a proof."""
         return {act: count for (act, end), count in self.hostile.items() if end == "proof"}
 
-    def growth(self, settled: float) -> float:
-        """Memory at the end, as a share of that around `settled` seconds; medians of half a minute or of six readings.
+    def growth(self, plan: Plan) -> float:
+        """Memory in the last `window` seconds, as a share of that in as many from `settled` on; medians.
 
-        A single reading may meet an answer of megabytes that is just being taken apart.
+        A single reading may meet answers of megabytes that are just being taken apart.
         """
-        before = [mib for at, mib in self.memory if at >= settled][:_READINGS]
-        after = [mib for _, mib in self.memory][-_READINGS:]
+        end = self.memory[-1][0]
+        before = [mib for at, mib in self.memory if plan.settled <= at < plan.settled + plan.window]
+        after = [mib for at, mib in self.memory if at > end - plan.window]
         return statistics.median(after) / statistics.median(before)
 
     def problems(self, plan: Plan) -> list[str]:
@@ -77,7 +77,7 @@ class Report:
         found += [] if self.good else ["no good session was run"]
         missing = set(HOSTILE) - {act for act, _ in self.hostile}
         found += [f"never run: {sorted(missing)}"] if missing else []
-        growth = self.growth(plan.settled)
+        growth = self.growth(plan)
         if abs(growth - 1) > plan.tolerance:
             found.append(f"memory at the end is {growth:.3f} times that after {plan.settled:.0f} s")
         return found
@@ -91,7 +91,7 @@ class Report:
             "good": told(self.good),
             "hostile": told(self.hostile),
             "memoryMiB": [[round(at), round(mib, 1)] for at, mib in self.memory],
-            "growth": round(self.growth(plan.settled), 3),
+            "growth": round(self.growth(plan), 3),
             "problems": self.problems(plan),
         }
 
@@ -146,7 +146,7 @@ def _work(
 
 def main(arguments: list[str]) -> int:
     seconds = float(arguments[0]) if arguments else Plan.seconds
-    plan = Plan(seconds=seconds, settled=min(Plan.settled, seconds / 2))
+    plan = Plan(seconds=seconds, settled=min(Plan.settled, seconds / 2), window=min(Plan.window, seconds / 4))
     with tempfile.TemporaryDirectory(prefix="pluto-soak-") as work:
         report = soak(plan, Path(work))
     print(json.dumps(report.to_json(plan), indent=2))

@@ -10,7 +10,7 @@ import pytest
 from soak.run import Plan, Report, soak
 
 # In so short a time memory is still that of modules which are loaded and of threads which begin.
-SHORT = Plan(seconds=20.0, settled=10.0, tolerance=0.35)
+SHORT = Plan(seconds=20.0, settled=10.0, window=5.0, tolerance=0.35)
 
 
 @pytest.mark.slow
