@@ -13,7 +13,7 @@ from simulators import deployments, pretend_machine
 from simulators.shown_commands import program
 from tutorials.typed import Outcome, Page, check, typed
 
-PAGE = Page("operator")
+PAGE = Page("tutorials/operator")
 PLUTO_DEPLOY = f"""\
 import os, sys
 from pluto_deploy import session

@@ -9,7 +9,7 @@ import pytest
 from simulators import tiny_project
 from tutorials.typed import Outcome, Page, check, typed
 
-PAGE = Page("release-engineer")
+PAGE = Page("tutorials/release-engineer")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("openssl") is None, reason="no peer: openssl"),

@@ -18,7 +18,7 @@ from simulators.notary.certificates import Authority
 from simulators.shown_commands import program
 from tutorials.typed import Outcome, Page, check, typed
 
-PAGE = Page("verifier")
+PAGE = Page("tutorials/verifier")
 HOST = "shop.example"
 MANIFEST = """\
 {"manifestVersion": "2", "id": "price", "title": "A price",

@@ -12,18 +12,18 @@ from pathlib import Path
 
 from simulators.shown_commands import Shown, pattern, shown
 
-TUTORIALS = Path(__file__).resolve().parents[2] / "docs/tutorials"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page, and what its reader has: other names for places (`meant`), programs that stand in for others."""
+    """A page of the documents, by its path below docs."""
 
     name: str
 
     @property
     def text(self) -> str:
-        return (TUTORIALS / f"{self.name}.md").read_text()
+        return (DOCS / f"{self.name}.md").read_text()
 
     @property
     def commands(self) -> tuple[Shown, ...]:
