@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluto_measure.appraise.page import page
-from pluto_measure.appraise.page_kit import STYLE
+from pluto_measure.page_kit import KIT_STYLE
 from pluto_measure.appraise.updates import UPDATES
 
 COMMAND = "pluto-measure verify quote.bin --policy 'a b.toml' --at 2026-11-20T12:00:00Z"
@@ -337,10 +337,10 @@ def test_the_command_stands_at_the_foot() -> None:
 def test_nothing_is_loaded_and_nothing_runs() -> None:
     parsed = shown(FULL)
     [policy] = [meta["content"] for meta in parsed.all("meta") if "http-equiv" in meta]
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(KIT_STYLE.encode()).digest()).decode()
     assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    assert f"<style>{STYLE}</style>" in parsed.html
-    assert not re.search(r"url\(|@import|https?:|</", STYLE)
+    assert f"<style>{KIT_STYLE}</style>" in parsed.html
+    assert not re.search(r"url\(|@import|https?:|</", KIT_STYLE)
 
 
 @pytest.mark.parametrize("appraisal", [{}, dict.fromkeys(FULL), {**FULL, "findings": [None, 1, {}], "quote": []}])
@@ -432,7 +432,9 @@ def contrast(first: str, second: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1])
 def test_every_text_has_the_contrast_of_level_aa(theme: int) -> None:
-    colours = dict(re.findall(r"--([a-z-]+): #([0-9a-f]+);", STYLE.split("@media (prefers-color-scheme: dark)")[theme]))
+    colours = dict(
+        re.findall(r"--([a-z-]+): #([0-9a-f]+);", KIT_STYLE.split("@media (prefers-color-scheme: dark)")[theme])
+    )
     for ink in ("ink", "soft", "good", "bad", "warn"):
         assert contrast(colours[ink], colours["paper"]) >= 4.5, ink
     for ink, box in (

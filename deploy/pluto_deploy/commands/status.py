@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import costs_of
+from pluto_deploy.commands.status_page import page
 from pluto_deploy.local import console
 from pluto_measure.command import Result
+from pluto_measure.commands import files
+from pluto_measure.evidence import format_time
 from pluto_measure.progress import on_stderr
 from pluto_notary.events import Event
 
@@ -22,10 +28,12 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("status", help="show what is on the target", description=DESCRIPTION)
     parser.set_defaults(run=run)
     session.add_options(parser)
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write it as a page, too")
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Look; the document has the target and the journal's last entry."""
+    files.refuse_no_place("--html", arguments.html)
     with on_stderr() as progress, session.opened(arguments, progress, wanted=False, judged=False) as opened:
         scene = opened.target.look()
         costs = costs_of(opened)
@@ -52,4 +60,14 @@ def run(arguments: argparse.Namespace) -> Result:
         text += f"journal     a command of {journal.get('at')} did not end; 'pluto-deploy apply' goes on\n"
     if journal is not None and journal.get("state") == "failed":
         text += f"journal     {journal.get('at')}: {journal.get('reason')}\n"
-    return Result(facts, text)
+    if arguments.html is None:
+        return Result(facts, text)
+    at = format_time(datetime.now(UTC).replace(microsecond=0))
+    files.write(arguments.html, page(facts, place=words.place(opened.deployment), command=_command(arguments), at=at))
+    return Result(facts, text, notes=(f"wrote {arguments.html}",))
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """What makes the page again."""
+    state = [] if arguments.state is None else ["--state", str(arguments.state)]
+    return shlex.join(["pluto-deploy", "status", str(arguments.deployment), *state, "--html", str(arguments.html)])

@@ -6,8 +6,6 @@ Level 3); its style is named there by hash.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import lru_cache
 from importlib import resources
 from typing import Final
@@ -15,18 +13,18 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
+from pluto_measure.page_kit import STYLE, policy
+
 NOTHING: Final = "–"
 _LONGEST: Final = 4096
 _SPACES: Final = " \n"  # shown as they are; what else cannot be printed is spelled
 
 
 def page(template: str, *, styles: tuple[str, ...] = (), **values: object) -> str:
-    """A page of a template that extends base.html. `styles`: style sheets beside it, laid behind style.css."""
-    style = "".join(_text(name) for name in ("style.css", *styles))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    """A page of a template that extends base.html. `styles`: style sheets laid behind the style of all pages."""
+    style = STYLE + "".join(_text(name) for name in ("style.css", *styles))
     # The style is this package's own text, and escaping would change what the hash is of.
-    own = {"style": Markup(style), "policy": policy}  # noqa: S704
+    own = {"style": Markup(style), "policy": policy(style)}  # noqa: S704
     return _environment().get_template(template).render(**own, **values)
 
 

@@ -15,7 +15,8 @@ from pluto_measure.appraise.page_facts import (
     evidence_sections,
     not_proven_section,
 )
-from pluto_measure.appraise.page_kit import (
+from pluto_measure.appraise.updates import UPDATES
+from pluto_measure.page_kit import (
     NOTHING,
     bank,
     code,
@@ -30,7 +31,6 @@ from pluto_measure.appraise.page_kit import (
     table,
     text,
 )
-from pluto_measure.appraise.updates import UPDATES
 
 Json = Mapping[str, Any]
 _MARKS: Final = {"fail": ("bad", "✗", "refused"), "warning": ("warn", "!", "warning"), "pass": ("good", "✓", "passed")}

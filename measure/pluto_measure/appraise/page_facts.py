@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from pluto_measure.appraise.page_kit import NOTHING, code, day, members, pairs, section, table, text
+from pluto_measure.page_kit import NOTHING, code, day, members, pairs, section, table, text
 
 Json = Mapping[str, Any]
 _TRUST_DOMAIN: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -80,12 +81,14 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     sub.add_argument("actual", metavar="ACTUAL", type=Path, help="the machine's log, of any form that replay reads")
     sub.add_argument("--profile", metavar="ID", help="the profile of measurements.json (default: the nearest)")
+    sub.add_argument("--html", metavar="FILE", type=Path, help="write it as a page with every event, too")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     sub.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Compare; the document has `equal`, `first`, `differences`, `cause`, `explainable`, `registers`."""
+    files.refuse_no_place("--html", arguments.html)
     log = logs.parse(files.read(arguments.actual, what="event log", limit=LOG_LIMIT))
     data = files.read(arguments.expected, what="expected log", limit=_JSON_LIMIT)
     expected = _expected(data, log, arguments.profile)
@@ -95,7 +98,20 @@ def run(arguments: argparse.Namespace) -> Result:
     if not any(found.rows.values()):
         raise FormatError("expected log", "says nothing of any register that this log extends")
     shown = document(found, expected.judged, expected.profile, log)
-    return Result(shown, text(found, expected.judged, width, _scope(found, log, expected.profile)), exit_code=code)
+    if arguments.html is not None:
+        _page(arguments, shown, found)
+    notes = () if arguments.html is None else (f"wrote {arguments.html}",)
+    return Result(shown, text(found, expected.judged, width, _scope(found, log, expected.profile)), code, notes)
+
+
+def _page(arguments: argparse.Namespace, shown: dict[str, object], found: Comparison) -> None:
+    from pluto_measure.compare.page import page
+
+    profile = [] if arguments.profile is None else ["--profile", arguments.profile]
+    words = ["pluto-measure", "diff", str(arguments.expected), str(arguments.actual), *profile]
+    command = shlex.join([*words, "--html", str(arguments.html)])
+    names = (str(arguments.expected), str(arguments.actual))
+    files.write(arguments.html, page(shown, found.rows, command=command, names=names))
 
 
 def document(found: Comparison, judged: dict[str, Judged], profile: str | None, log: EventLog) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pluto_measure.appraise.page_kit import NOTHING, code, document, items, lines, members, pairs, section, table, text
+from pluto_measure.page_kit import NOTHING, code, document, items, lines, members, pairs, section, table, text
 from pluto_measure.publish.signers import duration
 from pluto_measure.wording import counted
 

@@ -1,4 +1,4 @@
-"""What the page of a verification is made of: escaped text, lists and tables, and its style. Pure.
+"""What pages are made of: the one style of all of them, and escaped text, lists and tables. Pure.
 
 Every text that comes from outside goes through `text` or `code`: the evidence may be an attacker's, and so may its
 event log and file name. The page loads nothing and runs nothing; its own policy forbids both, and the style is named
@@ -28,20 +28,25 @@ STYLE: Final = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem 1rem 3rem; max-width: 62rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { margin: 0; font-size: clamp(2.2rem, 9vw, 3.4rem); line-height: 1.1; letter-spacing: -0.02em; }
+h1 { margin: 0; font-size: clamp(2rem, 8vw, 3.2rem); line-height: 1.1; letter-spacing: -0.02em; }
 h2 { margin: 2.5rem 0 0.75rem; padding-bottom: 0.3rem; border-bottom: 1px solid var(--line); font-size: 1.3rem; }
 h3 { margin: 1.5rem 0 0.5rem; font-size: 1.05rem; }
-p { margin: 0.5rem 0; }
+p { margin: 0.5rem 0; max-width: 46rem; }
+a { color: inherit; }
+:focus-visible { outline: 3px solid; outline-offset: 2px; }
+.skip { position: absolute; left: -100vw; }
+.skip:focus { position: static; }
 code { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.85em; }
 code.value { display: block; user-select: all; }
 pre { margin: 0.5rem 0; padding: 0.75rem 1rem; background: var(--box); border: 1px solid var(--line);
   border-radius: 0.4rem; white-space: pre-wrap; user-select: all; }
-header { padding: 1.5rem; border-radius: 0.6rem; border: 1px solid; border-left-width: 0.6rem; }
+.good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .soft { color: var(--soft); }
+header { padding: 1.5rem; border-radius: 0.6rem; border: 1px solid var(--line); border-left-width: 0.6rem; }
+header.good { background: var(--good-box); border-color: var(--good); }
+header.warn { background: var(--warn-box); border-color: var(--warn); }
+header.bad { background: var(--bad-box); border-color: var(--bad); }
 header p, header dd { color: var(--ink); }
 header dl { margin-top: 0.75rem; } header dt, header dd { border: 0; padding-block: 0.1rem; }
-.tag { display: inline-block; white-space: nowrap; margin-right: 0.5rem; }
-.good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .soft { color: var(--soft); }
-header.good { background: var(--good-box); } header.bad { background: var(--bad-box); }
 .why { padding: 0; list-style: none; }
 .why li { margin: 0.6rem 0; padding: 0.6rem 1rem; border-left: 0.25rem solid; border-radius: 0.3rem; }
 .why li.bad { background: var(--bad-box); } .why li.warn { background: var(--warn-box); }
@@ -54,34 +59,42 @@ th, td { padding: 0.45rem 0.75rem 0.45rem 0; border-bottom: 1px solid var(--line
   vertical-align: top; }
 th { font-weight: 600; }
 thead th { color: var(--soft); font-weight: 400; }
-td.number, th.number { text-align: right; padding-right: 2rem; white-space: nowrap; }
-td dl { grid-template-columns: 6rem 1fr; }
-td dl dt { font-size: 0.9em; }
-td dl dt, td dl dd { border: 0; padding: 0 0.5rem 0.15rem 0; }
+td.number, th.number { text-align: right; padding-right: 1.25rem; white-space: nowrap; }
 details { margin: 0.75rem 0; border: 1px solid var(--line); border-radius: 0.4rem; }
 summary { padding: 0.6rem 1rem; cursor: pointer; font-weight: 600; }
 details > div { padding: 0 1rem 0.5rem; }
-td.check { width: 15rem; }
-a { color: inherit; }
-a:focus-visible, summary:focus-visible { outline: 3px solid; outline-offset: 2px; }
 footer { margin-top: 2.5rem; }
-@media (max-width: 40rem) {
+@media screen and (max-width: 44rem) {
   body { padding: 0.6rem 0.75rem 2rem; } header { padding: 1.1rem 1rem; }
   dl { grid-template-columns: 1fr; } dt { border: 0; padding-bottom: 0; } dd { padding-top: 0; }
   header dl { grid-template-columns: 7.5rem 1fr; } header dd { padding-top: 0.1rem; }
-  td dl { grid-template-columns: 5.4rem 1fr; } td dl dd { padding-top: 0.2rem; }
   table.stack thead { position: absolute; clip-path: inset(50%); }
-  table.stack tr, table.stack td { display: block; width: auto; }
+  table.stack, table.stack :is(caption, tbody, tr, th, td) { display: block; width: auto; }
   table.stack tr { padding: 0.4rem 0; border-bottom: 1px solid var(--line); }
-  table.stack td { border: 0; padding: 0.1rem 0; text-align: left; }
-  table.stack td[data-label]::before { content: attr(data-label) " "; color: var(--soft); }
-  table.stack td.number { display: inline-block; margin-right: 1.5rem; } }
+  table.stack td, table.stack tbody th { border: 0; padding: 0.1rem 0; text-align: left; }
+  table.stack td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); }
+  table.stack td.number { display: inline-block; margin-right: 1.25rem; } }
 @media print {
+  :root { color-scheme: light; }
   body { max-width: none; font-size: 10pt; } header, .why li, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; } }
 """
-_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-_POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
+# The same, and what pages made by this module have beside it.
+KIT_STYLE: Final = f"""{STYLE}
+.tag {{ display: inline-block; white-space: nowrap; margin-right: 0.5rem; }}
+td dl {{ grid-template-columns: 6rem 1fr; }}
+td dl dt {{ font-size: 0.9em; }}
+td dl dt, td dl dd {{ border: 0; padding: 0 0.5rem 0.15rem 0; }}
+td.check {{ width: 15rem; }}
+@media screen and (max-width: 44rem) {{
+  td dl {{ grid-template-columns: 5.4rem 1fr; }} td dl dd {{ padding-top: 0.2rem; }} }}
+"""
+
+
+def policy(style: str) -> str:
+    """A page's own policy: it loads nothing, runs nothing, and has this one style, named by its hash."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def text(value: object) -> str:
@@ -165,10 +178,10 @@ def document(title: str, body: str) -> str:
     """One self-contained file."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy(KIT_STYLE))}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"<title>{text(title)}</title>\n<style>{KIT_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
 
 
