@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pluto_deploy.commands.status_page import page
 from pluto_deploy.engine.scene import Generation, Machine, Scene
-from simulators.pages import check
+from simulators.pages import WIDTHS, check, drawn
 
 GENERATION = Generation("a" * 64, "b" * 64, "", "bare-metal", 2, 1 << 30, "tdx", "routed")
 SCENE = Scene(
@@ -75,3 +76,10 @@ def test_words_of_a_target_are_text() -> None:
     check(html, command=COMMAND)
     assert "<script" not in html
     assert "\u202e" not in html
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(tmp_path: Path, width: int) -> None:
+    drawn(made(), tmp_path, width)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -36,6 +34,8 @@ from pluto_measure.predict import predict
 from simulators import small_dist
 from simulators.launches import LAUNCH
 from simulators.machines import bare_metal, bare_metal_disk, laptop
+from simulators.pages import WIDTHS, drawn
+from simulators.pages import check as check_page
 
 TEXT = "</title></style><script>alert(1)</script>\u202e'\"&<img src=x onerror=y>{{ 7*7 }}{% x %}"
 COMMAND = "pluto-image inspect build/dist --html page.html"
@@ -160,6 +160,7 @@ def test_the_page_says_what_is_in_the_build(built: Contents) -> None:
 
 
 def test_a_page_is_well_formed_and_can_be_used_without_eyes(built: Contents) -> None:
+    check_page(page(built, command=COMMAND), command=COMMAND)
     parsed = Parsed(page(built, command=COMMAND))
     tags = Counter(tag for tag, _ in parsed.tags)
     named = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
@@ -333,23 +334,6 @@ def test_a_recipe_of_another_kind_gives_no_reasons() -> None:
 
 @pytest.mark.slow
 @pytest.mark.interop
-@pytest.mark.parametrize(("width", "scheme"), [(390, "0"), (1280, "1")])
-def test_chromium_draws_the_page(built: Contents, tmp_path: Path, width: int, scheme: str) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no peer: chromium")
-    html = tmp_path / "page.html"
-    html.write_text(page(built, command=COMMAND), encoding="utf-8")
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}",
-            f"--window-size={width},900", f"--screenshot={tmp_path / 'page.png'}", html.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    picture = tmp_path / "page.png"
-    assert picture.is_file(), done.stderr[-2000:]
-    assert int.from_bytes(picture.read_bytes()[16:20]) == width
-    assert picture.stat().st_size > 20_000, "the page is not empty"
-    assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(built: Contents, tmp_path: Path, width: int) -> None:
+    drawn(page(built, command=COMMAND), tmp_path, width)

@@ -15,7 +15,7 @@ from pluto_measure.compare.page import page
 from simulators import boot_logs
 from simulators.boot_logs import MACHINES
 from simulators.edited_logs import change
-from simulators.pages import check
+from simulators.pages import WIDTHS, check, drawn
 
 NAME = next(iter(MACHINES))
 HOSTILE = "</td><script src=//x.example></script>\u202e\x1b[2J"
@@ -83,3 +83,12 @@ def test_no_place_for_the_page_is_said_before_anything_is_read(
 ) -> None:
     assert main(["diff", "no-such-file", "no-such-file", "--html", str(tmp_path / "none/page.html")]) == 2
     assert "--html" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(tmp_path: Path, width: int) -> None:
+    changed = written(tmp_path / "log", edited(NAME, change(NAME, "initrd", b"something else")))
+    assert main(command(tmp_path, changed)) == 5
+    drawn((tmp_path / "page.html").read_text(), tmp_path, width)

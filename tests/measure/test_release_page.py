@@ -18,6 +18,8 @@ from pluto_measure.publish.dissent import dissent
 from pluto_measure.publish.dsse import signed
 from pluto_measure.publish.keys import key_id
 from pluto_measure.publish.page import page
+from simulators.pages import WIDTHS, drawn
+from simulators.pages import check as check_page
 from simulators.releases import (
     AT,
     ED25519,
@@ -130,6 +132,7 @@ def test_the_command_at_its_foot_makes_the_same_page(reader: Reader) -> None:
     _, parsed, _ = reader.call("--complete", "--minimum-sequence", "3")
     (command,) = re.findall(r"pluto-measure release .* --html \S+", parsed.text)
     before = reader.page.read_bytes()
+    check_page(before.decode(), command=command)
     reader.page.unlink()
     assert main(shlex.split(command)[1:]) == 0
     assert reader.page.read_bytes() == before
@@ -179,3 +182,10 @@ def test_a_release_of_many_files_stays_below_300_kib(reader: Reader) -> None:
         f"oci/blobs/{number:064}": {"sha256": "a" * 64, "sha384": "b" * 96} for number in range(300)
     }
     assert len(page(document, command=COMMAND).encode()) < 300 << 10
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(reader: Reader, tmp_path: Path, width: int) -> None:
+    drawn(reader.call()[1].html, tmp_path, width)

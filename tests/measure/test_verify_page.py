@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluto_measure.appraise.page import page
-from pluto_measure.page_kit import KIT_STYLE
 from pluto_measure.appraise.updates import UPDATES
+from pluto_measure.page_kit import KIT_STYLE
+from simulators.pages import WIDTHS, drawn
+from simulators.pages import check as check_page
 
 COMMAND = "pluto-measure verify quote.bin --policy 'a b.toml' --at 2026-11-20T12:00:00Z"
 AT = "2026-11-20T12:00:00Z"
@@ -330,6 +333,7 @@ def test_a_finding_of_no_known_verdict_refuses() -> None:
 
 def test_the_command_stands_at_the_foot() -> None:
     parsed = shown(FULL)
+    check_page(parsed.html, command=COMMAND)
     assert parsed.text.index(COMMAND) > parsed.text.index("All checks")
     assert f"judged as of {AT}." in parsed.text
 
@@ -450,3 +454,10 @@ def test_every_text_has_the_contrast_of_level_aa(theme: int) -> None:
 
 def test_the_same_result_gives_the_same_page() -> None:
     assert shown(FULL).html == shown(json.loads(json.dumps(FULL))).html
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(tmp_path: Path, width: int) -> None:
+    drawn(shown(FULL).html, tmp_path, width)

@@ -1,13 +1,19 @@
 """The rules that every page of ours keeps, whichever program made it. For tests alone.
 
-check(html, command=…)    raises AssertionError with what is amiss
+check(html, command=…)     raises AssertionError with what is amiss
+drawn(html, folder, 390)   in headless Chromium, in light and dark; skips where there is none
 """
 
 from __future__ import annotations
 
 import re
-from html import escape
+import shutil
+import subprocess
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
 
 from pluto_measure.page_kit import STYLE, policy
 
@@ -57,6 +63,40 @@ def check(html: str, *, command: str) -> None:
     found = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
     assert found
     assert found[1].startswith(STYLE)
-    assert escape(policy(found[1])) in html or policy(found[1]) in html
-    foot = html.partition("<footer>")[2]
-    assert escape(command) in foot or escape(command, quote=False) in foot or command in foot
+    assert policy(found[1]) in unescape(html)
+    assert command in unescape(html.partition("<footer>")[2])
+
+
+WIDTHS = (390, 1280)  # a phone, a desk
+# Says how wide the page is that it holds, and how wide the window.
+_FRAME = """<!DOCTYPE html><body style="margin:0">
+<iframe id=page src=page.html style="border:0;width:{width}px;height:900px"></iframe><p id=said></p>
+<script>page.onload = () => {{ const seen = page.contentDocument.scrollingElement;
+said.textContent = `page ${{seen.scrollWidth}} window ${{seen.clientWidth}}` }}</script>
+"""
+
+
+def drawn(html: str, folder: Path, width: int) -> None:
+    """Chromium draws it, within its own policy, and nothing of it stands beside the window."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no peer: chromium")
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    (folder / "frame.html").write_text(_FRAME.format(width=width))
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    words += ["--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}"]
+    picture = folder / "page.png"
+    for scheme in ("0", "1"):
+        how = [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={width},900"]
+        done = _run([*words, "--hide-scrollbars", *how, f"--screenshot={picture}", (folder / "page.html").as_uri()])
+        assert picture.is_file(), done.stderr[-2000:]
+        assert picture.stat().st_size > 10_000, "the page is not empty"
+        assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
+    done = _run([*words, "--virtual-time-budget=2000", "--dump-dom", (folder / "frame.html").as_uri()])
+    said = re.search(r"page (\d+) window (\d+)", done.stdout)
+    assert said, done.stderr[-2000:]
+    assert int(said[1]) <= int(said[2]), f"the page is {said[1]} wide in a window of {said[2]}"
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

@@ -93,7 +93,10 @@ def _event(event: Json) -> str:
 
 
 def _registers(found: Json) -> str:
-    marks = {True: '<span class="good">✓ as expected</span>', False: '<span class="bad">✗ another value</span>'}
+    marks: dict[object, str] = {
+        True: '<span class="good">✓ as expected</span>',
+        False: '<span class="bad">✗ another value</span>',
+    }
     rows = [
         (
             text(name),

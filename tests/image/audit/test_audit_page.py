@@ -14,6 +14,8 @@ import pytest
 
 from pluto_image.cli import main
 from simulators import audited_builds as builds
+from simulators.pages import WIDTHS, drawn
+from simulators.pages import check as check_page
 
 TEXT = "</title></style><script>alert(1)</script>\u202e'\"&<img src=x onerror=y>{{ 7*7 }}{% x %}"
 _VOID = {"meta", "br", "img", "link"}
@@ -86,7 +88,9 @@ def test_a_clean_page_says_so_and_the_command_at_its_foot_makes_it_again(tmp_pat
 
 
 def test_it_is_well_formed_and_can_be_used_without_eyes(tmp_path: Path) -> None:
-    parsed = Parsed(page(tmp_path, FLAWED, "--rebuilders rebuilds.json"))
+    html = page(tmp_path, FLAWED, "--rebuilders rebuilds.json")
+    check_page(html, command="pluto-image audit dist --tracker tracker.json")
+    parsed = Parsed(html)
     tags = Counter(tag for tag, _ in parsed.tags)
     named = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert dict(parsed.tags)["html"] == {"lang": "en"}
@@ -122,3 +126,10 @@ def test_it_stays_small_whatever_is_known(tmp_path: Path, description: str) -> N
     assert len(html.encode()) < LIMIT
     assert "more are not shown here" in html
     assert "3000 of 3000 known refused" in html
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(tmp_path: Path, width: int) -> None:
+    drawn(page(tmp_path, FLAWED, "--rebuilders rebuilds.json"), tmp_path, width)

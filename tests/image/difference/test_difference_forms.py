@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,6 +30,8 @@ from pluto_image.difference.model import (
 from pluto_image.difference.outline import chapters
 from pluto_image.difference.text import text
 from pluto_image.pages.difference import LARGEST, page
+from simulators.pages import WIDTHS, drawn
+from simulators.pages import check as check_page
 from simulators.tiny_definition import DEFINITION
 from simulators.tiny_releases import Version
 
@@ -111,6 +111,7 @@ def test_the_page_says_everything_that_the_outline_says(found: Difference) -> No
 
 
 def test_a_page_is_well_formed_and_can_be_used_without_eyes(found: Difference) -> None:
+    check_page(page(found, command=COMMAND), command=COMMAND)
     parsed = Parsed(page(found, command=COMMAND))
     tags = Counter(tag for tag, _ in parsed.tags)
     named = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
@@ -218,23 +219,6 @@ def test_a_script_of_any_length_is_shown_whole_and_in_no_time() -> None:
 
 @pytest.mark.slow
 @pytest.mark.interop
-@pytest.mark.parametrize(("width", "scheme"), [(390, "0"), (1280, "1")])
-def test_chromium_draws_the_page(found: Difference, tmp_path: Path, width: int, scheme: str) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no peer: chromium")
-    html = tmp_path / "page.html"
-    html.write_text(page(found, command=COMMAND), encoding="utf-8")
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}",
-            f"--window-size={width},900", f"--screenshot={tmp_path / 'page.png'}", html.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    picture = tmp_path / "page.png"
-    assert picture.is_file(), done.stderr[-2000:]
-    assert int.from_bytes(picture.read_bytes()[16:20]) == width
-    assert picture.stat().st_size > 20_000, "the page is not empty"
-    assert "Content Security Policy" not in done.stderr, "the page keeps its own policy"
+@pytest.mark.parametrize("width", WIDTHS)
+def test_chromium_draws_the_page(found: Difference, tmp_path: Path, width: int) -> None:
+    drawn(page(found, command=COMMAND), tmp_path, width)
