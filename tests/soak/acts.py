@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pluto_measure.errors import PlutoError
 from pluto_notary.client.tls.client import TlsClient
 from pluto_notary.client.tls.errors import TlsError
+from pluto_notary.protocol.frames import encode
+from pluto_notary.protocol.messages import Hello
 from simulators.notary import whole
 from simulators.notary.clients import STEPS, Client
 from simulators.notary.observers import EndedError, Observer, asking
@@ -118,12 +120,12 @@ def large_record(world: World, _: random.Random) -> str:
 
 
 def slow_drip(world: World, chance: random.Random) -> str:
-    """The bytes of a session one by one, and gone before its end."""
+    """The bytes of a hello one by one, and gone before its end."""
+    hello = encode(Hello(os.urandom(32), bytes(32), fresh=False))
     with client(world, "good") as one:
         one.go("established")
-        for _turn in range(chance.randrange(3, 20)):
-            one.send(b"\x01" if chance.random() < 0.05 else b"")
-            one.raw(b"")
+        for byte in hello[: chance.randrange(3, 40)]:
+            one.send(bytes([byte]))
             time.sleep(0.02)
         return "gone"
 
