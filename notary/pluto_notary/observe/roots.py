@@ -78,8 +78,8 @@ class Roots:
         try:
             builder = PolicyBuilder().store(self._store).time(at).max_chain_depth(_DEPTH)
             return builder.build_server_verifier(x509.DNSName(host)).verify(leaf, between)
-        # ValueError: an extension that is none, or a name that is none.
-        except (VerificationError, ValueError, UnsupportedAlgorithm) as error:
+        # ValueError, TypeError: an extension that is none, or a name that is none.
+        except (VerificationError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             if all(one.not_valid_before_utc <= at <= one.not_valid_after_utc for one in (leaf, *between)):
                 raise _refused("the certificate is for another name, or leads to no known root") from error
             raise _refused("a certificate is not valid at the trusted time") from error
@@ -92,7 +92,10 @@ def _parsed(chain: tuple[bytes, ...]) -> tuple[x509.Certificate, list[x509.Certi
     try:
         leaf, *others = (x509.load_der_x509_certificate(der) for der in dict.fromkeys(chain))
         between = [one for one in others if one.subject != one.issuer]
-    except (ValueError, x509.InvalidVersion) as error:
+        for one in (leaf, *between):  # read late, and not all that DER can say is a date: the year 0 is none
+            _ = one.not_valid_before_utc, one.not_valid_after_utc
+    # TypeError: a name whose text is a string of bits.
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise _refused("a certificate cannot be read") from error
     if len(between) - len({one.subject for one in between}) > 1:
         raise _refused("the chain has too many certificates of the same authority")

@@ -52,5 +52,8 @@ def seen(
     )
     if not 0 <= exchange < len(found):
         raise ObserveError("http", "the connection has no exchange of that number")
+    # A site that passes such a body over takes it for the next request, and every answer behind it is another's.
+    if any(earlier.body for earlier, _ in found[:exchange]):
+        raise ObserveError("http", "the exchange comes behind a request with a body")
     asked, answer = found[exchange]
     return check(asked, request), decoded(answer, fetch_limits), hashlib.sha256(said.chain[0]).digest()

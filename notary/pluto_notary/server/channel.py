@@ -32,6 +32,7 @@ from pluto_notary.server.observing import relay
 from pluto_notary.server.outer import Outer
 
 _READ_BYTES: Final = 32 * 1024
+_UNTAKEN: Final = 256 * 1024  # bytes that wait for a client; what we tell it waits before that, so these are pongs
 _TELL_SECONDS: Final = 0.05  # steps that take less are told together, with what follows them
 
 T = TypeVar("T")
@@ -250,6 +251,9 @@ class Channel:
         if self._relaying:  # the deadlines are the relay's; whoever tells the client something waits for it to leave
             self._take(await self._read(None))
             self._connection.write(self._stream.replies())
+            if self._connection.unsent > _UNTAKEN:
+                self._gone = True
+                raise EOFError
             return
         seconds = self._limits.idle_seconds
         if self._waits:

@@ -114,6 +114,11 @@ class Outer:
         if not waiting:
             self._send()
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes the client has not taken yet."""
+        return len(self._unsent)
+
     async def drain(self, seconds: float) -> None:
         """Wait until little waits, but not longer than so many seconds. TimeoutError, and OSError for all before."""
         if len(self._unsent) > _KEPT:

@@ -559,3 +559,12 @@ def test_fetch_reads_no_other_answer(said: tuple[bytes, bytes, bytes]) -> None:
         assert seen.method == "HEAD"  # not asked by any manifest
         return
     assert session.response == decoded(found, LIMITS)
+
+
+@pytest.mark.parametrize("name", [b"X-HTTP-Method-Override", b"X-HTTP-Method", b"X-Method-Override"])
+def test_no_request_has_another_method_than_it_says(name: bytes) -> None:
+    """A site that takes HEAD from it gives a length without a body, and what follows would be read as that body."""
+    page = whole(b"...." + whole(b"forged"))
+    head, _, _ = page.partition(b"....")
+    first = answered(b"Content-Length: %d" % (len(head) + 4))
+    assert refused(asked(name + b": HEAD") + GET, first + page, closed=True) == "http"

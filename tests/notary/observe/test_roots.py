@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from notary.observe.chains import DAY, NOW, Certificate, key_of, made, site
@@ -330,11 +330,31 @@ def test_what_is_no_certificate_is_refused(der: bytes) -> None:
         assert caught.value.code == "certificate"
 
 
+FAR = site(BETWEEN, HOST, last=2_600_000_000)  # which DER writes with four digits of the year
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [LEAF.der.replace(b"\x0c\x04site", b"\x03\x04\0ite"), FAR.der.replace(b"\x18\x0f2052", b"\x18\x0f0000")],
+    ids=["a name of bits", "a year that is none"],
+)
+def test_what_is_read_late_is_refused_too(odd: bytes) -> None:
+    assert odd not in (LEAF.der, FAR.der)
+    x509.load_der_x509_certificate(odd)
+    for chain in ((odd, BETWEEN.der), (LEAF.der, BETWEEN.der, odd)):
+        with pytest.raises(ObserveError) as caught:
+            ROOTS.judge(chain, HOST, (NOW, NOW))
+        assert caught.value.code == "certificate"
+
+
 @pytest.mark.filterwarnings("ignore")
 @given(st.integers(0, 1), st.integers(0, 700), st.integers(1, 255))
 def test_a_changed_byte_is_refused(which: int, at: int, change: int) -> None:
     chain = [LEAF.der, BETWEEN.der]
     at %= len(chain[which])
+    signature = (LEAF, BETWEEN)[which].value.signature
+    # How many bits before the signature's end are none, outside of what is signed: some may be, where they are zero.
+    assume(at != len(chain[which]) - len(signature) - 1)
     chain[which] = chain[which][:at] + bytes([chain[which][at] ^ change]) + chain[which][at + 1 :]
     with pytest.raises(ObserveError):
         ROOTS.judge(tuple(chain), HOST, (NOW, NOW))

@@ -196,3 +196,17 @@ def test_a_session_costs_little(talk: Any) -> None:
         look(session)
         best = min(best, time.process_time() - started)
     assert best < 0.004
+
+
+def test_nothing_is_seen_behind_a_request_with_a_body() -> None:
+    """A site that passes it over takes it for the next request, and answers that one in place of the wanted one."""
+    hidden = b"GET /quote HTTP/1.1\r\nHost: site.example\r\n\r\n"
+    first = b"POST /static HTTP/1.1\r\nHost: site.example\r\nContent-Length: %d\r\n\r\n" % len(hidden) + hidden
+    session = Tls13(chain=(LEAF.der, BETWEEN.der), key=LEAF.key)
+    for request, answer in ((first, whole(b"no", status="405 No")), (SECOND, ANSWERS[1])):
+        session.client.data(request)
+        session.site.data(answer)
+    session.client.close()
+    session.site.close()
+    with pytest.raises(ObserveError, match="behind a request with a body"):
+        look((session.recording, session.secret))

@@ -34,6 +34,7 @@ from pluto_notary.protocol.frames import encode
 from pluto_notary.protocol.messages import Observe as ObserveMessage
 from pluto_notary.protocol.observe import CONNECTED, OBSERVE, Close, Data, Reveal
 from pluto_notary.server import seeing
+from pluto_notary.server.outer import Outer
 from pluto_notary.statement.keys import address
 from pluto_notary.statement.proof import Proof
 from pluto_notary.trusted_time.errors import ClockError
@@ -125,13 +126,13 @@ def keeps_alive(*bodies: bytes) -> Callable[[Visit], None]:
     return act
 
 
-@pytest.mark.parametrize(("exchange", "ending"), [(0, "violation"), (1, "proof"), (2, "violation"), (3, "http")])
+@pytest.mark.parametrize(("exchange", "ending"), [(0, "violation"), (1, "proof"), (2, "http"), (3, "http")])
 def test_one_of_several_exchanges_is_proved(
     start: Start, observer: Observe, watched: Watched, exchange: int, ending: str
 ) -> None:
     notary = start(keeps_alive(b'{"welcome":true}', BODY, b'{"price":7}'))
     wanted = request().replace(b"connection: close", b"connection: keep-alive")
-    login = b"POST /login HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 2\r\n\r\n{}"
+    login = b"GET /login HTTP/1.1\r\nhost: shop.example\r\ncookie: a=b\r\n\r\n"
     with observer(notary) as one:
         one.connect().shake()
         for number, text in enumerate((login, wanted, wanted)):
@@ -794,3 +795,39 @@ def test_many_sessions_good_and_bad_at_once_leave_nothing_behind(
         for _ in range(8):
             stack.enter_context(observer(notary)).connect()
     lives(notary)
+
+
+def test_a_client_that_pings_and_reads_nothing_is_gone(
+    authority: Authority, observer: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pongs are told at once and nobody waits for them to leave, so they are counted."""
+    most, write = [0], Outer.write
+
+    def counted(self: Outer, data: bytes) -> None:
+        write(self, data)
+        most[0] = max(most[0], self.unsent)
+
+    def silent(visit: Visit) -> None:
+        while visit.connection.recv(65536):
+            pass
+
+    monkeypatch.setattr(Outer, "write", counted)
+    limits = replace(QUICK, observed_idle_seconds=20.0, observed_seconds=30.0)
+    ping = b"\x89\xfd\0\0\0\0" + bytes(125)
+    with (
+        Site(None, silent) as site,
+        whole.running(authority, {HOST: site}, limits=limits, sends=16384) as notary,
+        observer(notary, receive_buffer=4096) as one,
+    ):
+        inner, stream = one.connect().client.inner, one.client._stream
+        assert inner is not None
+        assert stream is not None
+        with pytest.raises(OSError, match=r"."):
+            for _ in range(3300):
+                inner.write(encode(Data(b"x")) * 200)
+                data = b""
+                while more := inner.data_to_send():
+                    data += more
+                one.client.raw(stream.send(data) + ping * (len(data) // 131))
+        notary.rests()
+    assert 0 < most[0] < 320 * 1024
