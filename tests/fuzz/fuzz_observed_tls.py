@@ -8,6 +8,10 @@ signed and finished is believed, and behind the handshake nothing else is shown 
 from __future__ import annotations
 
 import functools
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from notary.observe import wire
 from notary.observe.worlds import HOST, LIMITS, Side, Tls13, judge
@@ -75,9 +79,17 @@ def late(made: Tls13, data: bytes) -> None:
     assert seen is None or [seen.client, seen.site] == said
 
 
+def judged(chain: tuple[bytes, ...]) -> Any:
+    """The first key; what a real judge cannot read it refuses with an error of its own."""
+    try:
+        return judge(chain)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise ObserveError("certificate", "a certificate cannot be read") from error
+
+
 def read(client: bytes, site: bytes) -> Opened | None:
     made, _ = session()
     try:
-        return opened(Recording(client, site), made.secret, host=HOST, judge=judge, limits=LIMITS)
+        return opened(Recording(client, site), made.secret, host=HOST, judge=judged, limits=LIMITS)
     except ObserveError:
         return None
