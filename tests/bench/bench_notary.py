@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -89,6 +89,17 @@ class Running:
         return tuple(int(found[name]) / 1024 for name in names)
 
 
+def _by_turns(work: Path, turns: Sequence[tuple[Running, Load]]) -> Iterator[tuple[float, ...]]:
+    """Milliseconds of a server's CPU for one session, of each batch; in turns, so that other work meets all alike."""
+    found: list[list[float]] = [[] for _ in turns]
+    for _ in range(BATCHES):
+        for values, (server, load) in zip(found, turns, strict=True):
+            before = server.cpu()
+            _loaded(work, load)
+            values.append((server.cpu() - before) / load.sessions * 1000)
+    return map(tuple, found)
+
+
 def _cpu(work: Path, notary: Running, relay: Running, bare: Running, site: Running) -> Iterator[Row]:
     """One at a time, in batches by turns, so that what else the machine does meets all alike."""
     asked = _asking(notary.port, site.port)
@@ -97,13 +108,7 @@ def _cpu(work: Path, notary: Running, relay: Running, bare: Running, site: Runni
     relayed = Load("relay", relay.port, SESSIONS, sent.hex(), answer=ANSWER)
     passed = Load("relay", bare.port, SESSIONS, sent.hex(), answer=ANSWER)
     turns = ((notary, asked), (notary, tcp), (relay, relayed), (bare, passed))
-    found: list[list[float]] = [[] for _ in turns]
-    for _ in range(BATCHES):
-        for values, (server, load) in zip(found, turns, strict=True):
-            before = server.cpu()
-            _loaded(work, load)
-            values.append((server.cpu() - before) / load.sessions * 1000)
-    ours, by_tcp, with_tls, without = map(tuple, found)
+    ours, by_tcp, with_tls, without = _by_turns(work, turns)
     yield Row("CPU of the notary for one fetch session, WebSocket", "ms", ours, 3.5, "relay, TLS to the site", with_tls)
     yield Row("the same", "ms", ours, 3.5, "relay, site in the clear", without)
     yield Row("CPU of the notary for one fetch session, tcp", "ms", by_tcp, 3.5, "relay, TLS to the site", with_tls)

@@ -14,11 +14,11 @@ from typing import Any
 
 from bench_notary import (
     ANSWER,
-    BATCHES,
     HOST,
     PATH,
     SESSIONS,
     _asking,
+    _by_turns,
     _loaded,
     _notary,
     _program,
@@ -72,13 +72,7 @@ def _cpu(work: Path, authority: Authority, notary: Any, bare: Any, site: Any) ->
         (notary, _asking(notary.port, site.port)),
         (bare, Load("relay", bare.port, SESSIONS, _sent(site.port).hex(), answer=ANSWER)),
     )
-    found: list[list[float]] = [[] for _ in turns]
-    for _ in range(BATCHES):
-        for values, (server, load) in zip(found, turns, strict=True):
-            before = server.cpu()
-            _loaded(work, load)
-            values.append((server.cpu() - before) / load.sessions * 1000)
-    ours, small, fetched, relayed = map(tuple, found)
+    ours, small, fetched, relayed = _by_turns(work, turns)
     yield Row("CPU of the notary for one observe session, 16 KiB", "ms", ours, 4, "a fetch session", fetched)
     yield Row("the same", "ms", ours, 4, "relay, site in the clear", relayed)
     yield Row("CPU of the notary for one observe session, 4 KiB", "ms", small, 4, "relay, site in the clear", relayed)
