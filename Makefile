@@ -115,9 +115,9 @@ coverage: .venv/.dev
 	PLUTO_VECTORS=none COVERAGE_FILE=build/coverage $(BIN)/python -m coverage run -m pytest -q \
 		-m "not interop and not slow" tests/measure tests/fuzz tests/architecture
 	COVERAGE_FILE=build/coverage $(BIN)/python -m coverage report --fail-under=95 \
-		--include='measure/pluto_measure/predict/*,measure/pluto_measure/formats/*,measure/pluto_measure/replay.py,measure/pluto_measure/mrtd.py,measure/pluto_measure/rules.py,measure/pluto_measure/firmware.py,measure/pluto_measure/platform*.py'
+		--include='measure/pluto_measure/predict/*,measure/pluto_measure/formats/*,measure/pluto_measure/machine/*,measure/pluto_measure/registers/*'
 	COVERAGE_FILE=build/coverage $(BIN)/python -m coverage report --fail-under=96 \
-		--include='measure/pluto_measure/verify/*,measure/pluto_measure/appraise/*,measure/pluto_measure/policy/*,measure/pluto_measure/collateral/*,measure/pluto_measure/reference.py,measure/pluto_measure/trust.py,measure/pluto_measure/publish/*'
+		--include='measure/pluto_measure/verify/*,measure/pluto_measure/appraise/*,measure/pluto_measure/policy/*,measure/pluto_measure/collateral/*,measure/pluto_measure/registers/reference.py,measure/pluto_measure/publish/*'
 
 # Pages that are made of the code; the tests compare them.
 docs: .venv/.dev

@@ -139,8 +139,8 @@ def lay_wheels(bundle: Path, folder: Path) -> None:
     names = {one["sha256"]: one["file"] for one in wheels_json()["wheels"]}
     sys.dont_write_bytecode = True  # the tree stays as it was unpacked
     sys.path[:0] = [str(ROOT / "image"), str(ROOT / "measure")]
-    from pluto_image.bundle import unpack  # the tree's own reader, which needs the standard library only
-    from pluto_image.store import Store
+    from pluto_image.inputs.bundle import unpack  # the tree's own reader, which needs the standard library only
+    from pluto_image.inputs.store import Store
     from pluto_measure.errors import PlutoError
 
     store = Store(folder)

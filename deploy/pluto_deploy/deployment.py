@@ -21,7 +21,7 @@ from pluto_deploy.metal.layout import GUEST_PORT, checked_name
 from pluto_deploy.platforms import POLICY, ROUTED, BareMetal, Local, Platform, is_path, one_of
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields
-from pluto_measure.platform_file import parse_size
+from pluto_measure.machine.platform_file import parse_size
 from pluto_measure.toml import table
 from pluto_notary.config import Acme, encode_payload, is_directory, is_host_name
 from pluto_notary.errors import ConfigError

@@ -34,9 +34,10 @@ from pluto_deploy.engine.wish import (
     tee_of,
     wish,
 )
-from pluto_image import inputs, mirrors
-from pluto_image.fetch import Sources, Step
-from pluto_image.lockfile import Lock
+from pluto_image.debian import mirrors
+from pluto_image.inputs import options as inputs
+from pluto_image.inputs.fetch import Sources, Step
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.commands import cloud_options, files
 from pluto_measure.digests import Digests
@@ -284,7 +285,7 @@ def tools_by(arguments: argparse.Namespace, progress: Progress) -> Callable[[Loc
 
 
 def tools_of(lock: Lock, arguments: argparse.Namespace, progress: Progress) -> ToolsTree:
-    """The tools tree of a lock, by the options of `pluto_image.inputs.add_options`."""
+    """The tools tree of a lock, by the options of `pluto_image.inputs.options.add_options`."""
     return ensure_tools(
         lock,
         inputs.store_from(arguments),

@@ -15,7 +15,7 @@ from pluto_deploy.engine.target import Address, Target, Telling
 from pluto_deploy.engine.wish import Wish
 from pluto_deploy.google.wanted import GoogleSpace, GoogleTdx
 from pluto_deploy.local.target import LocalTarget
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree
 from pluto_measure.progress import Progress
 

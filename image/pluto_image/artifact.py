@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -24,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from pluto_image.store import STALE
+from pluto_image.inputs.store import STALE
+from pluto_image.sparse import Chunks, sparse_digest, write_sparse
 from pluto_measure.errors import FormatError, SourceError, UsageError, VerificationError
-from pluto_measure.formats.strict_json import unhex
 from pluto_measure.launch import Launch
+from pluto_measure.publish.digest_list import SUMS, format_sums, parse_sums
 
-SUMS: Final = "SHA256SUMS"
 BESIDE: Final = ("inputs.tar", "provenance.json")  # and signatures/: what a RELEASE has more than a DIST
 NAMES: Final = (
     "pluto.efi",
@@ -47,11 +46,8 @@ NAMES: Final = (
     "source.tar",
     "release.json",
 )
-_LINE: Final = re.compile(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*)", re.IGNORECASE)
-_CHUNK: Final = 1 << 20
 _LARGEST_TEXT: Final = 64 * 1024 * 1024
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # renameat2(2)
-Chunks = Iterable[tuple[int, bytes]]
 Sparse = tuple[int, Callable[[], Chunks]]  # size in bytes; chunks in ascending order, made anew at each call
 
 
@@ -177,30 +173,6 @@ def sweep(out: Path, now: float) -> int:
     return removed
 
 
-def parse_sums(data: bytes) -> dict[str, str]:
-    """SHA256SUMS to name → hex. FormatError for anything but sorted lines of plain names."""
-    try:
-        text = data.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise FormatError(SUMS, "is not ASCII") from error
-    sums: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if (match := _LINE.fullmatch(line)) is None:
-            raise FormatError(SUMS, f"line {number} is not a digest and a plain name")
-        name = match[2]
-        if name == SUMS or (sums and name <= next(reversed(sums))):
-            raise FormatError(SUMS, f"{name} is out of order")
-        sums[name] = unhex(match[1], 32, what=SUMS).hex()
-    if format_sums(sums).encode() != data:
-        raise FormatError(SUMS, "is not in its one spelling")
-    return sums
-
-
-def format_sums(sums: Mapping[str, str]) -> str:
-    """The text of SHA256SUMS."""
-    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
-
-
 def file_digest(path: Path) -> str:
     """SHA-256 of a file in hex. SourceError if it cannot be read."""
     try:
@@ -210,30 +182,10 @@ def file_digest(path: Path) -> str:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def sparse_digest(size: int, chunks: Chunks) -> str:
-    """SHA-256 in hex of a sparse file that was never written: `size` bytes, zero where no chunk lies."""
-    digest, at, zeros = hashlib.sha256(), 0, bytes(_CHUNK)
-    for offset, data in chunks:
-        _feed_zeros(digest.update, zeros, offset - at)
-        digest.update(data)
-        at = offset + len(data)
-    _feed_zeros(digest.update, zeros, size - at)
-    return digest.hexdigest()
-
-
-def _feed_zeros(update: Callable[[bytes | memoryview], object], zeros: bytes, count: int) -> None:
-    view = memoryview(zeros)
-    while count > 0:
-        update(view[: min(count, len(zeros))])
-        count -= len(zeros)
-
-
 def _fill(
     folder: Path, texts: Mapping[str, bytes], sparse: Mapping[str, Sparse], sums: Mapping[str, str] | None
 ) -> dict[str, str]:
     """Write all files; digests that are not known are computed beside it, since zeros by the GiB take a second."""
-    from pluto_image.disk import write_sparse  # who only opens a DIST does not need the writers
-
     with ThreadPoolExecutor(2) as pool:
         digests = {}
         if sums is None:

@@ -17,15 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pluto_image import bytecode, compress, cpio, disk, lint, source_tree, uki
+from pluto_image import bytecode, lint, source_tree
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Derived, Lock, Package, Wheel
+from pluto_image.formats import compress, cpio, disk, uki
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Derived, Lock, Package, Wheel
 from pluto_image.outputs import oci
 from pluto_image.recipe import identity, kernel, model, packages, root, tables, wheels
 from pluto_image.recipe.packages import Taken
 from pluto_image.recipe.patterns import matches
 from pluto_image.source_tree import SourceTree
-from pluto_image.store import Store
 from pluto_image.tree import Entry
 from pluto_measure import describe as measured
 from pluto_measure.errors import FormatError, RefusedError, SourceError

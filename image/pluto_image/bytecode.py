@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pluto_image.lockfile import Derived
+from pluto_image.lock.lockfile import Derived
 from pluto_image.recipe.model import ByteCode
 from pluto_image.recipe.patterns import Selection
 from pluto_image.tree import Entry, Kind

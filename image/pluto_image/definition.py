@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pluto_image.relations import parse_relations
+from pluto_image.debian.relations import parse_relations
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.formats.strict_json import Fields, canonical
 

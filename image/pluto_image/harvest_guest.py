@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from pluto_image import compress, cpio, deb, uki
+from pluto_image.debian import deb
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock, Package
+from pluto_image.formats import compress, cpio, uki
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.recipe import kernel, packages, tables
 from pluto_image.recipe.patterns import Selection, matches
 from pluto_image.recipe.root import Root, merged
-from pluto_image.store import Store
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError, SourceError
 

@@ -17,10 +17,10 @@ from typing import Final
 
 from pluto_image import checkout
 from pluto_image.artifact import Dist
-from pluto_image.bundle import lock_of
 from pluto_image.definition import Definition
-from pluto_image.disk import copy_sparse
+from pluto_image.inputs.bundle import lock_of
 from pluto_image.source_tree import SourceTree
+from pluto_image.sparse import copy_sparse
 from pluto_measure.errors import RefusedError, SourceError, UsageError
 from pluto_measure.publish import provenance
 from pluto_measure.publish.folder import BUNDLE

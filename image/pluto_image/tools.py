@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pluto_image import deb, fetch
-from pluto_image.fetch import Progress, Sources
-from pluto_image.lockfile import Lock, Package
-from pluto_image.store import Store
+from pluto_image.debian import deb
+from pluto_image.inputs import fetch
+from pluto_image.inputs.fetch import Progress, Sources
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.tree import Kind
 from pluto_measure.errors import FormatError, SourceError, UsageError
 

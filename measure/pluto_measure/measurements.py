@@ -13,13 +13,13 @@ from typing import Final, Self
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 from pluto_measure.launch import FLAVOURS, Launch
-from pluto_measure.platform import KINDS, Platform
+from pluto_measure.machine.platform import KINDS, Platform
 from pluto_measure.predict import claims, predict
 from pluto_measure.predict.events import ExpectedEvent
 from pluto_measure.predict.media import MEDIA
-from pluto_measure.replay import replay_expected
-from pluto_measure.rules import RegisterRule, rules_for
-from pluto_measure.vouched import Vouched
+from pluto_measure.publish.vouched import Vouched
+from pluto_measure.registers.replay import replay_expected
+from pluto_measure.registers.rules import RegisterRule, rules_for
 
 VERSION: Final = 1
 

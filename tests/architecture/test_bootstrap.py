@@ -16,9 +16,9 @@ from types import ModuleType
 
 import pytest
 
-from pluto_image import bundle
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
+from pluto_image.inputs import bundle
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,7 +134,7 @@ def test_changed_requirements_make_it_anew(bootstrap: ModuleType, monkeypatch: p
 
 
 class TestBundle:
-    """`--bundle`: what is refused, and with which exit code. That it works: tests/image/test_builder_wheels.py."""
+    """`--bundle`: what is refused, and with which exit code. It works: tests/image/inputs/test_builder_wheels.py."""
 
     @pytest.fixture(autouse=True)
     def own_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ class TestBundle:
 
     def test_its_reader_needs_the_standard_library_only(self) -> None:
         code = (
-            "import sys; sys.path[:0] = sys.argv[1:]; import pluto_image.bundle, pluto_image.store\n"
+            "import sys; sys.path[:0] = sys.argv[1:]; import pluto_image.inputs.bundle, pluto_image.inputs.store\n"
             "print(*{name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
         )
         argv = [sys.executable, "-I", "-S", "-B", "-c", code, str(ROOT / "image"), str(ROOT / "measure")]

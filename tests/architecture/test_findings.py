@@ -39,7 +39,7 @@ from simulators.trust_domains import TrustDomain, appraised, bare, collateral_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "measure/pluto_measure"
-SOURCES = [*PACKAGE.glob("verify/*.py"), *PACKAGE.glob("appraise/*.py"), PACKAGE / "reference.py"]
+SOURCES = [*PACKAGE.glob("verify/*.py"), *PACKAGE.glob("appraise/*.py"), PACKAGE / "registers/reference.py"]
 REGISTER = re.compile(r"((?:register|log\.replay|log\.events)\.(?:pcr|rtmr))\d+")
 PARSERS = {"load", "load_crl", "signing_chain", "ca_chain", "FormatError", "_certificates", "_loaded"}
 PAGES = {"page.py", "page_facts.py"}  # they show findings and make none

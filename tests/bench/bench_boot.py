@@ -19,10 +19,11 @@ from pluto_deploy.local import power, processes
 from pluto_deploy.local.machine import LEAST_MEMORY, Machine
 from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import StateFolder
-from pluto_image import cpio, deb, uki
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.debian import deb
+from pluto_image.formats import cpio, uki
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_image.tree import Entry, Kind
 from pluto_measure.formats import pe

@@ -26,16 +26,16 @@ from figures import Row, timed
 
 from interop import peers
 from interop.peers import Log
-from pluto_image import uki
+from pluto_image.formats import uki
 from pluto_measure import cli
-from pluto_measure.firmware import Firmware
 from pluto_measure.formats import eventlog, pe, tdvf
 from pluto_measure.formats.eventlog import EventType
 from pluto_measure.launch import Launch
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.mrtd import mrtd
 from pluto_measure.measurements import profile_for
-from pluto_measure.mrtd import mrtd
 from pluto_measure.predict import stub
-from pluto_measure.replay import Registers, replay
+from pluto_measure.registers.replay import Registers, replay
 from simulators import event_logs, machines, pe_images, tdvf_images
 from simulators.launches import LAUNCH
 

@@ -18,16 +18,18 @@ DISKS = ("disk.raw", "disk.vhd")
 ALONE = """
 import sys
 from pathlib import Path
-from pluto_image import build, disk, source_tree
+from pluto_image import sparse
+from pluto_image import build, source_tree
+from pluto_image.formats import disk
 from pluto_image import definition as definitions
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
+from pluto_image.inputs.store import Store, default_root
 
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 lock = Lock.parse((folder / "lock.json").read_bytes())
 image = build.build_image(definitions.load(folder), lock, Store(default_root()), source_tree.read(folder), "debug")
 (out / "pluto.efi").write_bytes(image.uki)
-disk.write_sparse(out / "disk.raw", image.disk(), disk.SIZE)
+sparse.write_sparse(out / "disk.raw", image.disk(), disk.SIZE)
 """
 
 
@@ -123,14 +125,15 @@ def _verifying(work: Path, out: Path) -> Iterator[Row]:
 _GCP = """
 import sys
 from pathlib import Path
-from pluto_image.disk import SIZE, disk
+from pluto_image.formats.disk import SIZE, disk
 from pluto_image.outputs.gcp import archive
 Path(sys.argv[2]).write_bytes(b"".join(archive(SIZE, disk(Path(sys.argv[1]).read_bytes()), 0)))
 """
 _VHD = """
 import sys
 from pathlib import Path
-from pluto_image.disk import SIZE, disk, write_sparse
+from pluto_image.formats.disk import SIZE, disk
+from pluto_image.sparse import write_sparse
 from pluto_image.outputs.vhd import fixed
 write_sparse(Path(sys.argv[2]), fixed(SIZE, disk(Path(sys.argv[1]).read_bytes())), SIZE + 512)
 """

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from figures import Row
 
-from pluto_image import compress, cpio, depmod, disk
-from pluto_image.deb import read
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image import sparse
+from pluto_image.debian.deb import read
+from pluto_image.formats import compress, cpio, depmod, disk
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tree import Entry, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ def rows(work: Path) -> Iterator[Row]:
     )  # fmt: skip
     yield module_indexes(work, {m.path: m.data for m in members.values() if "/modules/" in m.path})
     uki = compress.zstd(archive)
-    yield row("write the disk", lambda: disk.write_sparse(work / "disk.raw", disk.disk(uki), disk.SIZE))
+    yield row("write the disk", lambda: sparse.write_sparse(work / "disk.raw", disk.disk(uki), disk.SIZE))
 
 
 def module_indexes(work: Path, files: dict[str, bytes]) -> Row:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from figures import timed
 
-from pluto_image import mirrors
+from pluto_image.debian import mirrors
 
 HERE = Path(__file__).resolve().parent
 TOP_PACKAGES = (

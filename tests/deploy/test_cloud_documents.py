@@ -24,7 +24,7 @@ from pluto_deploy.google.names import RULES
 from pluto_deploy.google.names import Names as GoogleNames
 from pluto_measure import cli as measure_cli
 from pluto_measure import command
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 from simulators import cloud_deployments, machines, tdvf_images
 from simulators.azure_cloud.cloud import SUBSCRIPTION
 from simulators.azure_cloud.login import CLIENT, TENANT

@@ -12,8 +12,8 @@ from pluto_deploy.local.machine import GUEST_PORT, Machine
 from pluto_deploy.local.power import HOST, Order, free_port
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.errors import PlutoError
 

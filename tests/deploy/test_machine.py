@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.local.machine import LEAST_MEMORY, Machine, Wiring, arguments
-from pluto_measure import platform_file
 from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
-from pluto_measure.firmware import Firmware
 from pluto_measure.formats.strict_json import canonical
+from pluto_measure.machine import platform_file
+from pluto_measure.machine.firmware import Firmware
 
 FIRMWARE = Digests.of(b"firmware")
 WIRING = Wiring(

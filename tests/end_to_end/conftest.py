@@ -13,8 +13,8 @@ import pytest
 from pluto_deploy.local import power
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 
 ROOT = Path(__file__).resolve().parents[2]

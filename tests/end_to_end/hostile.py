@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pluto_deploy.local.machine import Machine
 from pluto_deploy.local.power import Order
-from pluto_image import disk
+from pluto_image import sparse
 from pluto_image.artifact import Dist
+from pluto_image.formats import disk
 
 TIMEOUT = 240.0  # seconds from power-on to evidence, on a busy computer
 # (words on the serial line, what is typed then)
@@ -34,7 +35,7 @@ def with_other_disk(dist: Dist, folder: Path, files: Mapping[str, bytes]) -> Dis
         if path != dist.disk:
             (folder / path.name).symlink_to(path)
     chunks = disk.disk(dist.uki.read_bytes(), extra=files)
-    disk.write_sparse(folder / dist.disk.name, chunks, disk.SIZE)
+    sparse.write_sparse(folder / dist.disk.name, chunks, disk.SIZE)
     return Dist(folder, dist.launch, dist.sums)
 
 

@@ -14,8 +14,9 @@ from pluto_deploy.engine.target import Address
 from pluto_deploy.local import power, processes
 from pluto_deploy.local.power import Order
 from pluto_deploy.local.state import Record, StateFolder
-from pluto_image import disk, uki
+from pluto_image import sparse
 from pluto_image.artifact import Dist
+from pluto_image.formats import disk, uki
 from pluto_image.tools import ToolsTree
 from pluto_measure import describe
 from pluto_measure.errors import SourceError
@@ -40,7 +41,7 @@ def put_on(dist: Dist, stub: Stub, folder: Path, more: Sequence[tuple[str, bytes
         if path not in (dist.uki, dist.disk):
             (folder / path.name).symlink_to(path)
     (folder / dist.uki.name).write_bytes(image)
-    disk.write_sparse(folder / dist.disk.name, disk.disk(image), disk.SIZE)
+    sparse.write_sparse(folder / dist.disk.name, disk.disk(image), disk.SIZE)
     with (folder / dist.disk.name).open("rb") as file:
         event = describe.gpt_event_of(file.read(_HEAD))
     launch = describe.of_uki(image, event, stub=stub.version, disk_size=disk.SIZE, flavour=dist.launch.flavour)
@@ -49,7 +50,7 @@ def put_on(dist: Dist, stub: Stub, folder: Path, more: Sequence[tuple[str, bytes
 
 def writable_disk(dist: Dist, copy: Path) -> tuple[str, ...]:
     """Arguments that boot a copy of the disk which the firmware may write to; the read-only one is left aside."""
-    disk.write_sparse(copy, disk.disk(dist.uki.read_bytes()), disk.SIZE)
+    sparse.write_sparse(copy, disk.disk(dist.uki.read_bytes()), disk.SIZE)
     blockdev = f"driver=raw,node-name=writable,file.driver=file,file.filename={copy}"
     # fmt: off
     return (

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import pack_into, unpack_from
 
-from pluto_image import deb, fetch, mirrors
+from pluto_image.debian import deb, mirrors
 from pluto_image.errors import UnavailableError
-from pluto_image.fetch import Sources
-from pluto_image.store import Store, default_root
+from pluto_image.inputs import fetch
+from pluto_image.inputs.fetch import Sources
+from pluto_image.inputs.store import Store, default_root
 from pluto_measure.formats import pe
 from pluto_measure.predict import stub as stubs
 

@@ -22,11 +22,11 @@ from pluto_measure.harvest import entry, machine, qemu
 from pluto_measure.harvest import kit as kits
 from pluto_measure.harvest.kit import Kit
 from pluto_measure.harvest.table import Table
-from pluto_measure.inputs import Input
-from pluto_measure.platform import Platform
-from pluto_measure.platform_file import parse_profile
+from pluto_measure.machine.inputs import Input
+from pluto_measure.machine.platform import Platform
+from pluto_measure.machine.platform_file import parse_profile
 from pluto_measure.predict import predict
-from pluto_measure.replay import replay, replay_expected
+from pluto_measure.registers.replay import replay, replay_expected
 from simulators import launches
 
 ROOT = Path(__file__).resolve().parents[2]

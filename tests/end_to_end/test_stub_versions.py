@@ -15,7 +15,7 @@ from pluto_deploy.local.machine import MACHINE_TYPE, Machine
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
 from pluto_image.errors import UnavailableError
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
 from pluto_image.tools import ToolsTree
 from pluto_measure.digests import Digests
 from pluto_measure.evidence import Envelope
@@ -23,7 +23,7 @@ from pluto_measure.formats import eventlog
 from pluto_measure.predict import predict
 from pluto_measure.predict import stub as stubs
 from pluto_measure.predict.events import BANKS
-from pluto_measure.replay import replay
+from pluto_measure.registers.replay import replay
 from simulators.tpm_quotes import tpm_evidence
 
 REGISTERS = ("pcr4", "pcr9", "pcr11", "pcr12")

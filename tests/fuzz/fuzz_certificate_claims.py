@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pluto_measure.errors import FormatError
 from pluto_measure.publish.certificate import Claims, fits
-from pluto_measure.trust import ANY, Identity
+from pluto_measure.publish.trust import ANY, Identity
 from simulators.intel import key_of
 from simulators.sigstore import AT, GITHUB, Fulcio, Signer, person, workflow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pluto_image.deb import Limits, read
+from pluto_image.debian.deb import Limits, read
 from pluto_image.tree import Kind
 from pluto_measure.errors import FormatError
 from simulators.debs import ar, control_tar, deb, directory, entry, tar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pluto_image.archive import PackageIndex, parse_release
+from pluto_image.debian.archive import PackageIndex, parse_release
 from pluto_measure.errors import FormatError
 from simulators.debian_mirror import FakeDeb, packages_index, release_text
 

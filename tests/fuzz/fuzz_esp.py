@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import pack
 
-from pluto_image.rebuild.esp import Volume
+from pluto_image.rebuild.explain.esp import Volume
 from pluto_image.rebuild.view import View
 from pluto_measure.errors import FormatError
 

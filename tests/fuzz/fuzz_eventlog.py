@@ -9,7 +9,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats import eventlog
 from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.predict.events import CALLING
-from pluto_measure.replay import replay
+from pluto_measure.registers.replay import replay
 from simulators.event_logs import SHELL, encode, firmware_application, first_record, measured, record
 
 _EVENTS = [

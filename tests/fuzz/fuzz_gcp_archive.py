@@ -7,8 +7,8 @@ from contextlib import suppress
 from io import BytesIO
 
 from pluto_image.outputs import deflate, gcp
-from pluto_image.rebuild.explain_gzip import inflated
-from pluto_image.rebuild.explain_tar import tar_differences
+from pluto_image.rebuild.explain.gzip import inflated
+from pluto_image.rebuild.explain.tar import tar_differences
 from pluto_measure.errors import FormatError
 
 _SIZE = 4096

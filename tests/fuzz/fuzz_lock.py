@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError
 
 LOCK = Path(__file__).parents[2] / "image/notary/lock.json"

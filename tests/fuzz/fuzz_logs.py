@@ -9,8 +9,8 @@ from pluto_measure.digests import ALGORITHMS
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import ccel, dstack, logs, oak
 from pluto_measure.formats.eventlog import EventLog, LogEvent
-from pluto_measure.replay import replay
-from pluto_measure.runtime import describe_runtime
+from pluto_measure.registers.replay import replay
+from pluto_measure.registers.runtime import describe_runtime
 from simulators.event_logs import (
     aael,
     canonical_record,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pluto_image import compress, cpio, opened, uki
+from pluto_image.contents import opened
+from pluto_image.formats import compress, cpio, uki
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError
 from simulators.pe_images import KERNEL, STUB

@@ -9,8 +9,8 @@ from typing import Any
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import format_time
 from pluto_measure.measurements import Measurements
+from pluto_measure.publish.digest_list import parse_sums
 from pluto_measure.publish.facts import Facts
-from pluto_measure.publish.folder import parse_sums
 from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.platforms import described
 from simulators.releases import ED25519, FACTS, FILES, TEXT, dsse, judged, provenance, release

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats import tdvf
-from pluto_measure.mrtd import ORDERS, mrtd
+from pluto_measure.machine.mrtd import ORDERS, mrtd
 from pluto_measure.predict import hob
 from simulators import tdvf_images
 from simulators.tdvf_images import DESCRIPTOR_BACK, SIZE, Entry

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from pluto_measure.errors import FormatError
 from pluto_measure.publish.keys import key_id, public_key
-from pluto_measure.trust import Trust
+from pluto_measure.publish.trust import Trust
 from simulators.releases import ED25519, P256, SECP256K1, trust_text
 
 _IDENTITY = '{ issuer = "https://id.example", san = "https://b.example/w.yml@r", repositoryId = "1", ref = "any-tag" }'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 
-from pluto_image.unzip import Limits, read
+from pluto_image.formats.unzip import Limits, read
 from pluto_measure.errors import FormatError
 
 LIMITS = Limits(total=1 << 20, members=1000, path=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pluto_image import disk
+from pluto_image.formats import disk
 from pluto_image.outputs import gcp
 from simulators.debian_mirror import Signer
 

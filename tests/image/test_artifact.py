@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluto_image import artifact, receipt
+from pluto_image import artifact, receipt, sparse
 from pluto_image.artifact import Dist
 from pluto_image.cli import main
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
 from pluto_measure.errors import FormatError, PlutoError, SourceError, UsageError, VerificationError
+from pluto_measure.publish import digest_list
 from simulators import tiny_definition
 
 
@@ -90,7 +91,7 @@ def test_what_is_missing_too_much_or_changed_is_found_when_opening(dist: Path) -
 )
 def test_a_digest_list_has_one_spelling(text: str) -> None:
     with pytest.raises(FormatError):
-        artifact.parse_sums(text.encode())
+        digest_list.parse_sums(text.encode())
 
 
 @settings(max_examples=30, deadline=None)
@@ -102,14 +103,14 @@ def test_the_digest_of_a_sparse_file_is_that_of_its_bytes(raw: list[tuple[int, b
             chunks.append((offset, data))
             image[offset : offset + len(data)] = data
             at = offset + len(data)
-    assert artifact.sparse_digest(8192, chunks) == hashlib.sha256(image).hexdigest()
+    assert sparse.sparse_digest(8192, chunks) == hashlib.sha256(image).hexdigest()
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "out"
     artifact.write(out, {"a": b"1"}, {})
 
-    def full() -> artifact.Chunks:
+    def full() -> sparse.Chunks:
         yield 0, b"x"
         raise OSError(28, "No space left on device")
 

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image import artifact, build, bundle, cli, receipt, source_tree
+from pluto_image import build, cli, receipt, source_tree
 from pluto_image import definition as definitions
+from pluto_image.inputs import bundle
+from pluto_image.inputs.store import Store
 from pluto_image.lint import LintError
-from pluto_image.lockfile import Derived, Lock, Wheel, with_derived
-from pluto_image.store import Store
+from pluto_image.lock.lockfile import Derived, Lock, Wheel, with_derived
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, SourceError
 from pluto_measure.formats import pe
+from pluto_measure.publish import digest_list
 from simulators import tiny_definition
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +62,7 @@ def command(folder: Path, store: Store, out: Path, *more: str) -> int:
 
 
 def sums(out: Path) -> dict[str, str]:
-    return artifact.parse_sums((out / "SHA256SUMS").read_bytes())
+    return digest_list.parse_sums((out / "SHA256SUMS").read_bytes())
 
 
 @pytest.mark.parametrize("flavour", ["release", "debug"])
@@ -76,9 +78,10 @@ STORED = """
 import hashlib, json, sys, types
 sys.modules["zstandard"] = types.ModuleType("zstandard")
 from pathlib import Path
-from pluto_image import build, compress, definition, source_tree
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
+from pluto_image import build, definition, source_tree
+from pluto_image.formats import compress
+from pluto_image.lock.lockfile import Lock
+from pluto_image.inputs.store import Store
 compress.zstd = b"".join
 folder = Path(sys.argv[1])
 lock = Lock.parse((folder / "lock.json").read_bytes())

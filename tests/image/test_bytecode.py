@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluto_image import build, bytecode, definition, source_tree, unpacked
-from pluto_image.lockfile import Lock
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.recipe import tables
 from pluto_image.recipe.model import ByteCode
-from pluto_image.store import Store, default_root
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError, VerificationError
 from pluto_measure.formats.strict_json import canonical

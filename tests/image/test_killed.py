@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image import artifact, inputs
+from pluto_image import artifact
 from pluto_image.artifact import Dist
 from pluto_image.cli import main
-from pluto_image.lockfile import Lock
-from pluto_image.store import STALE, Store
+from pluto_image.inputs import options as inputs
+from pluto_image.inputs.store import STALE, Store
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError
 from simulators import kill_points, tiny_definition
 from simulators.debian_mirror import Signer

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pluto_image import bundle as bundles
 from pluto_image import source_tree
 from pluto_image.artifact import Dist
 from pluto_image.cli import main
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
+from pluto_image.inputs import bundle as bundles
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.publish.provenance import Provenance
 from pluto_measure.publish.release import Release
 from pluto_measure.publish.statement import Statement

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pluto_image.errors import UnavailableError
-from pluto_image.lockfile import Lock, Package
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.tools import ToolsTree, ensure_tools, inside, merged
 from pluto_measure.errors import FormatError, UsageError
 from simulators.debian_mirror import FakeDeb

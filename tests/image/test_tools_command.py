@@ -13,8 +13,8 @@ import pytest
 from pluto_image import cli, harvest_guest
 from pluto_image import definition as definitions
 from pluto_image.commands.tools import qemu_version
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError, SourceError
 from pluto_measure.formats import pe
 from pluto_measure.harvest import guest

@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pluto_image import deb
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.debian import deb
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.digests import ALGORITHMS, digest
 from pluto_measure.formats import eventlog, uefi
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.launch import Launch
-from pluto_measure.platform import Platform, SecureBoot
+from pluto_measure.machine.platform import Platform, SecureBoot
 from pluto_measure.predict import predict
 from pluto_measure.predict.events import CALLING, EXIT_DONE, EXIT_INVOKED, SEPARATOR, ExpectedEvent
-from pluto_measure.replay import replay
+from pluto_measure.registers.replay import replay
 from simulators import event_logs, machines, tdvf_images
 from simulators.launches import LAUNCH
 

@@ -11,7 +11,7 @@ import pytest
 
 from interop.samples import firmware
 from pluto_measure.formats import tdvf
-from pluto_measure.mrtd import mrtd
+from pluto_measure.machine.mrtd import mrtd
 from simulators import tdvf_images
 
 pytestmark = pytest.mark.interop

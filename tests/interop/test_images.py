@@ -12,10 +12,10 @@ import pytest
 from pluto_measure import describe
 from pluto_measure.digests import Digests
 from pluto_measure.formats import pe
-from pluto_measure.platform import Platform
-from pluto_measure.platform_file import parse_size
+from pluto_measure.machine.platform import Platform
+from pluto_measure.machine.platform_file import parse_size
 from pluto_measure.predict import predict
-from pluto_measure.replay import extend, replay_expected
+from pluto_measure.registers.replay import extend, replay_expected
 from simulators import bzimages, machines, pe_images
 
 pytestmark = pytest.mark.interop

@@ -12,8 +12,8 @@ import pytest
 
 from interop.peers import Log
 from pluto_measure.formats import logs, tdvf
-from pluto_measure.mrtd import mrtd
-from pluto_measure.replay import replay
+from pluto_measure.machine.mrtd import mrtd
+from pluto_measure.registers.replay import replay
 
 pytestmark = pytest.mark.interop
 

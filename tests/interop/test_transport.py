@@ -16,10 +16,11 @@ import pytest
 
 from interop import peers
 from pluto_image import definition as definitions
-from pluto_image.artifact import file_digest, sparse_digest
-from pluto_image.disk import SIZE, disk, write_sparse
-from pluto_image.lockfile import Lock, Wheel
+from pluto_image.artifact import file_digest
+from pluto_image.formats.disk import SIZE, disk
+from pluto_image.lock.lockfile import Lock, Wheel
 from pluto_image.outputs import deflate, gcp, sbom, vhd
+from pluto_image.sparse import sparse_digest, write_sparse
 from pluto_measure.formats.strict_json import pretty
 from simulators.launches import LAUNCH
 

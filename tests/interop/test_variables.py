@@ -12,7 +12,7 @@ import pytest
 from interop.samples import keys
 from pluto_measure.formats import eventlog, uefi
 from pluto_measure.formats.eventlog import EventType
-from pluto_measure.platform import Disk, SecureBoot
+from pluto_measure.machine.platform import Disk, SecureBoot
 from pluto_measure.predict import predict
 from pluto_measure.predict.boot_options import boot_variables
 from simulators import machines

@@ -13,10 +13,10 @@ import pytest
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
-from pluto_measure.replay import ima_boot_aggregate, initial
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.replay import ima_boot_aggregate, initial
+from pluto_measure.registers.rules import RegisterRule
 from simulators.launches import LAUNCH
 
 A = Digests.of(b"a")

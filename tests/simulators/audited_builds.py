@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pluto_image import artifact, source_tree
-from pluto_image.lockfile import Lock, LockedArchive, Package, Wheel
+from pluto_image import source_tree
+from pluto_image.lock.lockfile import Lock, LockedArchive, Package, Wheel
 from pluto_measure.formats.strict_json import pretty
+from pluto_measure.publish import digest_list
 from simulators.launches import LAUNCH
 
 RECIPE: Final = """
@@ -125,7 +126,7 @@ def lay(folder: Path, *, changes: Mapping[str, bytes | None] | None = None, reci
     for name, data in made.items():
         (folder / name).write_bytes(data)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}
-    (folder / artifact.SUMS).write_text(artifact.format_sums(sums))
+    (folder / digest_list.SUMS).write_text(digest_list.format_sums(sums))
     return folder
 
 

@@ -32,11 +32,11 @@ from pluto_measure.appraise.expected import Expected, NodeExpected
 from pluto_measure.evidence import AzureEvidence, Claims, Envelope, TpmQuote, tpm_extra_data
 from pluto_measure.formats import tpm
 from pluto_measure.formats.eventlog import EventLog, LogEvent
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.policy.azure import STRICT_AZURE, AzurePolicy
 from pluto_measure.record import replace
-from pluto_measure.replay import ima_boot_aggregate, replay
+from pluto_measure.registers.replay import ima_boot_aggregate, replay
 from pluto_measure.verify.azure import AkTrust
 from simulators import boot_logs, event_logs, tpm_quotes, trust_domains
 from simulators.intel import ABSENT, NOW, World, healthy

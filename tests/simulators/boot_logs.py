@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pluto_measure.digests import Digests, digest
-from pluto_measure.firmware import Firmware
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
 from pluto_measure.formats.tdvf import Section, SectionType
-from pluto_measure.inputs import BLOBS, Acpi, Input
 from pluto_measure.launch import Launch
-from pluto_measure.platform import Disk, Platform
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.inputs import BLOBS, Acpi, Input
+from pluto_measure.machine.platform import Disk, Platform
 from pluto_measure.predict import predict
 from pluto_measure.predict.boot_options import boot_variables
 from pluto_measure.predict.events import (

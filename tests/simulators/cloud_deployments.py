@@ -26,8 +26,8 @@ from pluto_measure.digests import Digests
 from pluto_measure.evidence import Envelope
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.launch import Container, Launch
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.policy import azure as azure_policy
 from pluto_measure.policy import confidential_space as space_policy
 from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT_TEXT

@@ -37,8 +37,8 @@ from pluto_measure.claims import AnyClaims, Claims
 from pluto_measure.evidence import Envelope, TokenEvidence
 from pluto_measure.formats.jwks import JwksDocument, RsaJwk
 from pluto_measure.launch import Container
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.policy import Policy
 from pluto_measure.policy.confidential_space import STRICT_CONFIDENTIAL_SPACE, ConfidentialSpacePolicy
 from pluto_measure.verify.confidential_space import ISSUER, token_nonce

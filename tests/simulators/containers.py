@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pluto_image import build, definition, source_tree
-from pluto_image.lockfile import Lock
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.outputs import oci
 from pluto_image.recipe import tables
 from pluto_image.recipe.model import Recipe
-from pluto_image.store import Store, default_root
 from pluto_image.tree import Entry
 
 ROOT: Final = Path(__file__).resolve().parents[2]

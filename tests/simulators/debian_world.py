@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pluto_image import lock as locks
 from pluto_image.definition import Definition, load
-from pluto_image.download import Limits
-from pluto_image.fetch import Sources
-from pluto_image.lock import Locked
-from pluto_image.store import Store
+from pluto_image.inputs.download import Limits
+from pluto_image.inputs.fetch import Sources
+from pluto_image.inputs.store import Store
+from pluto_image.lock import making as locks
+from pluto_image.lock.making import Locked
 from simulators.debian_mirror import FakeDeb, Mirror, Signer, archive_files, serving
 
 NOW = datetime(2026, 9, 2, tzinfo=UTC)

@@ -11,8 +11,8 @@ from pluto_measure.compare.roles import roles
 from pluto_measure.digests import digest
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.launch import Launch
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import profile_for
-from pluto_measure.platform import Platform
 from pluto_measure.predict import predict
 from simulators import boot_logs
 from simulators.boot_logs import MACHINES

@@ -11,7 +11,7 @@ from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.formats.smbios import measured as smbios_measured
 from pluto_measure.harvest import guest
 from pluto_measure.harvest.kit import DISK, FILE, FIRMWARE, UKI, Kit
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 from simulators import event_logs, machines, smbios_tables, tdvf_images
 
 ATTRIBUTES = bytes([7, 0, 0, 0])

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from pluto_measure.digests import Digests
-from pluto_measure.firmware import Firmware
-from pluto_measure.inputs import Acpi, Input
-from pluto_measure.platform import Disk, Platform, SecureBoot
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.inputs import Acpi, Input
+from pluto_measure.machine.platform import Disk, Platform, SecureBoot
 from simulators import tdvf_images
 
 FIRMWARE = Firmware.of(tdvf_images.image(), "interleaved", 202502)

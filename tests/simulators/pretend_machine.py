@@ -28,7 +28,7 @@ from pluto_measure.evidence import BANKS
 from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import measure
-from pluto_measure.replay import ima_boot_aggregate, replay
+from pluto_measure.registers.replay import ima_boot_aggregate, replay
 from pluto_notary.certificate import make_identity, server_context
 from pluto_notary.config import decode_config_disk, parse_payload
 from simulators import event_logs, tpm_quotes

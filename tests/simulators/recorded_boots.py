@@ -10,7 +10,7 @@ from pluto_measure.digests import Digests
 from pluto_measure.formats import eventlog, uefi
 from pluto_measure.formats.eventlog import EventLog, EventType
 from pluto_measure.launch import Launch, SectionDigest
-from pluto_measure.platform import Platform, SecureBoot
+from pluto_measure.machine.platform import Platform, SecureBoot
 
 FOLDERS = (
     "bk-crb-c1-m2048",

@@ -39,7 +39,7 @@ from pluto_measure.publish.release import PREDICATE_TYPE, Component, Release, So
 from pluto_measure.publish.signature import Opened
 from pluto_measure.publish.statement import Statement, of
 from pluto_measure.publish.terms import TcbTerms, TdTerms
-from pluto_measure.trust import Trust
+from pluto_measure.publish.trust import Trust
 from simulators.trust_domains import REFERENCE
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pluto_image import cli, disk
+from pluto_image import cli
+from pluto_image.formats import disk
 from pluto_image.outputs import gcp
 
 SIZE = 64 << 20

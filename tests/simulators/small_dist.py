@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pluto_image import compress, cpio, source_tree, uki
-from pluto_image.lockfile import Lock, LockedArchive, Package, Wheel
+from pluto_image import source_tree
+from pluto_image.formats import compress, cpio, uki
+from pluto_image.lock.lockfile import Lock, LockedArchive, Package, Wheel
 from pluto_image.tree import Entry, Kind
 from pluto_measure import describe
 from pluto_measure.digests import Digests

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ensure_tools
 from pluto_measure.errors import PlutoError
 

@@ -9,8 +9,8 @@ import hashlib
 from pathlib import Path
 
 from pluto_image import definition as definitions
-from pluto_image.lockfile import Lock, LockedArchive, Package
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock, LockedArchive, Package
 from simulators import debs, pe_images
 from simulators.kernel_modules import module
 

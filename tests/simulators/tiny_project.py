@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pluto_image import definition as definitions
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock
 from simulators import tiny_definition
 
 RELEASE_FILE = b"the signed Release file"

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
-from pluto_image import artifact, source_tree
 from pluto_image import definition as definitions
+from pluto_image import source_tree
 from pluto_image.build import build_image
-from pluto_image.lockfile import Lock, Package
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.outputs.everything import outputs
-from pluto_image.store import Store
+from pluto_measure.publish import digest_list
 from simulators import debs, tiny_definition
 from simulators.tiny_definition import DEFINITION, PACKAGES, SOURCES
 
@@ -69,12 +70,12 @@ def lay(dist: Path, texts: Mapping[str, bytes], sums: Mapping[str, str]) -> None
     for name, data in texts.items():
         (dist / name).parent.mkdir(parents=True, exist_ok=True)
         (dist / name).write_bytes(data)
-    (dist / artifact.SUMS).write_bytes(artifact.format_sums(sums).encode())
+    (dist / digest_list.SUMS).write_bytes(digest_list.format_sums(sums).encode())
 
 
 def put(dist: Path, name: str, data: bytes) -> None:
     """Replace a file, and its line in the list."""
-    sums = artifact.parse_sums((dist / artifact.SUMS).read_bytes())
+    sums = digest_list.parse_sums((dist / digest_list.SUMS).read_bytes())
     lay(dist, {name: data}, {**sums, name: hashlib.sha256(data).hexdigest()})
 
 

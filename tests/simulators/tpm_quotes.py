@@ -22,8 +22,8 @@ from pluto_measure.evidence import BANKS, REGISTERS, Claims, Envelope, TpmEviden
 from pluto_measure.formats import tpm
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.replay import ima_boot_aggregate
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.replay import ima_boot_aggregate
+from pluto_measure.registers.rules import RegisterRule
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 AK_ATTRIBUTES = (

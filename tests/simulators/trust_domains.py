@@ -24,8 +24,8 @@ from pluto_measure.appraise import Appraisal, TdxInputs, verify_evidence
 from pluto_measure.evidence import Claims, Envelope, TdxEvidence
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.eventlog import LogEvent
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.policy import Policy
 from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT
 from pluto_measure.policy.strict import STRICT

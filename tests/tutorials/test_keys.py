@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pluto_measure.trust import Trust
+from pluto_measure.publish.trust import Trust
 from simulators.shown_commands import program
 from tutorials.typed import Page, check, typed
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pluto_measure.trust import Trust
+from pluto_measure.publish.trust import Trust
 from workflows import model
 from workflows.model import Job, Step
 

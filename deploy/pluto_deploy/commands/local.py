@@ -16,11 +16,11 @@ from pluto_deploy.local import console, power
 from pluto_deploy.local.machine import BOOTS
 from pluto_deploy.local.state import LIVE, Record
 from pluto_deploy.local.target import LocalTarget
-from pluto_image import inputs
+from pluto_image.inputs import options as inputs
 from pluto_measure.claims import Claims
 from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
-from pluto_measure.platform_file import parse_size
+from pluto_measure.machine.platform_file import parse_size
 from pluto_measure.progress import Progress, Silent, on_stderr
 from pluto_measure.wording import counted
 from pluto_notary.config import encode_payload

@@ -16,7 +16,7 @@ from pluto_deploy.engine.target import Billed
 from pluto_deploy.engine.wish import TDX
 from pluto_deploy.local.target import LocalTarget
 from pluto_deploy.session import Session
-from pluto_image import inputs
+from pluto_image.inputs import options as inputs
 from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import on_stderr

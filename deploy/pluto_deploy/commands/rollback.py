@@ -13,7 +13,7 @@ from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.engine.scene import Generation, Machine
 from pluto_deploy.session import Session
-from pluto_image import inputs
+from pluto_image.inputs import options as inputs
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
 from pluto_measure.progress import on_stderr

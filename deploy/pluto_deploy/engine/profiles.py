@@ -13,13 +13,13 @@ from pluto_deploy.engine.kinds import TDX
 from pluto_deploy.engine.scene import Generation
 from pluto_deploy.google.wanted import GoogleSpace, GoogleTdx
 from pluto_deploy.local.machine import Machine as LocalMachine
-from pluto_image.lockfile import Lock
-from pluto_measure import platform_file
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.launch import Launch
+from pluto_measure.machine import platform_file
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements
-from pluto_measure.platform import Platform
 
 _QEMU_PACKAGE: Final = "qemu-system-x86"
 # What a cloud's machine is in the reference values.

@@ -19,20 +19,20 @@ from pluto_deploy.engine.policy import local_policy, mr_config_id, narrowed
 from pluto_deploy.engine.profiles import of_cloud, of_host, refuse_other_vmm
 from pluto_deploy.engine.scene import Generation
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.commands import files
 from pluto_measure.commands.release import TRUST_LIMIT, opener
 from pluto_measure.digests import Digests
 from pluto_measure.errors import RefusedError, UsageError, VerificationError
 from pluto_measure.findings import Finding, failures
 from pluto_measure.launch import Launch
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.policy import Policy
 from pluto_measure.publish import folder as releases
 from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
 from pluto_measure.publish.memory import Memory
-from pluto_measure.trust import ANY, Trust
+from pluto_measure.publish.trust import ANY, Trust
 
 __all__ = ["TDX", "Expected", "Rules", "Wish", "appraisable", "for_old", "rules", "tee_of", "wish"]
 

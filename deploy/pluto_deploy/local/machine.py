@@ -13,8 +13,8 @@ from typing import Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import UsageError
-from pluto_measure.firmware import Firmware
-from pluto_measure.platform import Platform
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.platform import Platform
 
 MACHINE_TYPE: Final = "pc-q35-10.1"
 GUEST_PORT: Final = 8443

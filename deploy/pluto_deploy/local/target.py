@@ -28,7 +28,7 @@ from pluto_deploy.local.machine import Machine as Shape
 from pluto_deploy.local.power import HOST, Order, free_port
 from pluto_deploy.local.state import LIVE, Record, StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.formats.strict_json import Fields, loads, pretty

@@ -30,7 +30,7 @@ from pluto_deploy.metal import layout
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.harvest.qemu import PROCESSORS, SERIAL
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 
 TDX: Final = "tdx"
 INSECURE_NONE: Final = "insecure_none"  # emulated: no trust domain, and whoever has the host has the machine

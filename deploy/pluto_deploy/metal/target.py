@@ -27,7 +27,7 @@ from pluto_deploy.metal.leading import Leading
 from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.seen import Seen
 from pluto_deploy.metal.slots import Placed
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import Progress

@@ -28,7 +28,7 @@ from pluto_deploy.engine.policy import mr_config_id
 from pluto_deploy.metal import layout, qemu
 from pluto_deploy.metal.qemu import INSECURE_NONE, KINDS, TDX, Wiring
 from pluto_measure.errors import FormatError
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 
 KEEPER: Final = PurePosixPath("/usr/local/lib/pluto/keeper.py")
 ROUTED: Final = "routed"

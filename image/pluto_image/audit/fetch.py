@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pluto_image import download
 from pluto_image.audit import tracker
+from pluto_image.inputs import download
 from pluto_measure.errors import SourceError, UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pluto_image.audit.model import Component, Inside, Source
 from pluto_image.contents.files import File
-from pluto_image.lockfile import Lock, Package
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.outputs.sources import sources_of
 from pluto_image.recipe.patterns import matches
 from pluto_image.tree import Kind

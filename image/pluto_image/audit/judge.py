@@ -14,7 +14,7 @@ from pluto_image.audit.model import STATES, URGENCIES, Component, Hit, Inside, I
 from pluto_image.audit.policy import AuditPolicy, Word
 from pluto_image.audit.rebuilders import Rebuilds
 from pluto_image.audit.tracker import NEVER, Tracker
-from pluto_image.relations import compare
+from pluto_image.debian.relations import compare
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, failures
 from pluto_measure.wording import counted

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from pluto_image.audit.model import URGENCIES, Issue, Status
-from pluto_image.relations import check_version
+from pluto_image.debian.relations import check_version
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import Fields, loads
 

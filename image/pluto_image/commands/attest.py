@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pluto_image import inputs
 from pluto_image.commands import reproduce
+from pluto_image.inputs import options as inputs
 from pluto_measure.command import Result
 from pluto_measure.commands import sign
 

@@ -94,14 +94,14 @@ def opened(root: Path) -> tuple[Subject, Inside, Names]:
 
     UsageError if there is no build; VerificationError where a file does not have its digest in SHA256SUMS, FormatError.
     """
-    from pluto_image.artifact import SUMS, format_sums, parse_sums
     from pluto_image.audit.document import Subject
     from pluto_image.audit.inside import inside
     from pluto_image.audit.running import Names
     from pluto_image.contents import files as listing
     from pluto_image.contents import recipe
-    from pluto_image.lockfile import Lock
+    from pluto_image.lock.lockfile import Lock
     from pluto_measure.launch import Launch
+    from pluto_measure.publish.digest_list import SUMS, format_sums, parse_sums
 
     if not (root / SUMS).is_file():
         hint = "name the folder of a build or of a release"

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pluto_image.definition import Definition
-    from pluto_image.inputs import Inputs
-    from pluto_image.lockfile import Lock
-    from pluto_image.store import Store
+    from pluto_image.inputs.options import Inputs
+    from pluto_image.inputs.store import Store
+    from pluto_image.lock.lockfile import Lock
 
 _DESCRIPTION = """
 Build the image that DIR/image.toml defines, from the inputs that DIR/lock.json pins, into the folder DIST: UKI, disk
@@ -91,8 +91,10 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
     """The definition with a lock all of whose inputs are in the store."""
     from datetime import UTC, datetime
 
-    from pluto_image import build, fetch, inputs, progress
+    from pluto_image import build
     from pluto_image import definition as definitions
+    from pluto_image.inputs import fetch, progress
+    from pluto_image.inputs import options as inputs
 
     definition = definitions.load(arguments.folder)
     store = inputs.store_from(arguments)
@@ -116,14 +118,14 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
 
 def _derived(definition: Definition, lock: Lock, store: Store) -> Lock:
     from pluto_image import build
-    from pluto_image.lockfile import with_derived
+    from pluto_image.lock.lockfile import with_derived
 
     made = build.locked_byte_code(definition, lock, store)
     return lock if made is None else with_derived(lock, [made])
 
 
 def _place(arguments: argparse.Namespace) -> Path:
-    from pluto_image.store import default_root
+    from pluto_image.inputs.store import default_root
 
     folders = [text for text in arguments.store if not text.startswith(("http://", "https://"))]
     return Path(folders[0]) if folders else default_root()
@@ -198,6 +200,6 @@ def _progress(began: float) -> Callable[[str], None]:
 
 
 def _add_input_options(parser: argparse.ArgumentParser) -> None:
-    from pluto_image.inputs import add_options
+    from pluto_image.inputs.options import add_options
 
     add_options(parser)

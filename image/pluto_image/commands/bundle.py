@@ -6,17 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pluto_image import inputs, progress
 from pluto_image.errors import UnavailableError
+from pluto_image.inputs import options as inputs
+from pluto_image.inputs import progress
 from pluto_measure.command import Result
 from pluto_measure.errors import VerificationError
 from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition
-    from pluto_image.fetch import Sources
-    from pluto_image.lockfile import Lock
-    from pluto_image.store import Store
+    from pluto_image.inputs.fetch import Sources
+    from pluto_image.inputs.store import Store
+    from pluto_image.lock.lockfile import Lock
 
 _DESCRIPTION = """
 Write one deterministic tar with every input that DIR/lock.json names: packages of the image and of the tools tree,
@@ -38,9 +39,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> Result:
     """Fetch what is missing, then write."""
-    from pluto_image import builder_wheels, bundle, fetch
     from pluto_image import definition as definitions
-    from pluto_image.archive_state import index_files
+    from pluto_image.debian.archive_state import index_files
+    from pluto_image.inputs import builder_wheels, bundle, fetch
 
     definition = definitions.load(arguments.folder)
     lock = inputs.load_lock(arguments.folder, definition)
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> Result:
 
 def _provide_derived(definition: Definition, lock: Lock, store: Store, sources: Sources, offline: bool) -> None:
     """Fetch what is derived; what nobody has is made here again, and must come out as it is pinned."""
-    from pluto_image import fetch
+    from pluto_image.inputs import fetch
 
     try:
         fetch.ensure(lock.derived, store, sources, offline=offline)

@@ -16,7 +16,7 @@ after the list of kept Python files changed.
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program."""
-    from pluto_image.inputs import add_options
+    from pluto_image.inputs.options import add_options
 
     parser = subparsers.add_parser("derive", help="make and pin the image's byte code", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
@@ -27,9 +27,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> Result:
     """Derive and pin."""
-    from pluto_image import build, fetch, inputs, progress
+    from pluto_image import build
     from pluto_image import definition as definitions
-    from pluto_image.lockfile import with_derived
+    from pluto_image.inputs import fetch, progress
+    from pluto_image.inputs import options as inputs
+    from pluto_image.lock.lockfile import with_derived
 
     definition = definitions.load(arguments.folder)
     lock = inputs.load_lock(arguments.folder, definition)

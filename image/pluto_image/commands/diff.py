@@ -17,8 +17,8 @@ from pluto_measure.errors import FormatError, SourceError, UsageError, Verificat
 if TYPE_CHECKING:
     from pluto_image.difference.packages import Scripts
     from pluto_image.difference.side import Side
-    from pluto_image.lockfile import Lock
-    from pluto_image.store import Store
+    from pluto_image.inputs.store import Store
+    from pluto_image.lock.lockfile import Lock
 
 DIFFERENT: Final = 5
 _LARGEST: Final = 256 * 1024 * 1024  # bytes of one file that is read
@@ -76,8 +76,8 @@ def read(root: Path) -> Side:
     """One release, its files checked against its own list. UsageError where there is none, FormatError,
     VerificationError.
     """
-    from pluto_image.artifact import SUMS, format_sums, parse_sums
     from pluto_image.difference.side import READ, Side
+    from pluto_measure.publish.digest_list import SUMS, format_sums, parse_sums
 
     if not (root / SUMS).is_file():
         hint = "name the folder with the release's files, or what 'pluto-image build' wrote"
@@ -101,7 +101,7 @@ def _checked(root: Path, name: str, sums: Mapping[str, str]) -> bytes:
 def _texts(folders: list[Path], before: Lock, after: Lock) -> tuple[Scripts, Scripts]:
     """Maintainer scripts of the packages whose scripts changed, as far as a store has them."""
     from pluto_image.difference.packages import scripts_wanted
-    from pluto_image.store import Store, default_root
+    from pluto_image.inputs.store import Store, default_root
 
     wanted = scripts_wanted(before, after)
     if not any(wanted):
@@ -112,7 +112,7 @@ def _texts(folders: list[Path], before: Lock, after: Lock) -> tuple[Scripts, Scr
 
 
 def _scripts(lock: Lock, digests: set[str], stores: list[Store]) -> dict[tuple[str, str], bytes]:
-    from pluto_image import deb
+    from pluto_image.debian import deb
 
     found: dict[tuple[str, str], bytes] = {}
     for package in (one for one in lock.image if one.sha256 in digests):

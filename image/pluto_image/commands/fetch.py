@@ -6,7 +6,8 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pluto_image import inputs, progress
+from pluto_image.inputs import options as inputs
+from pluto_image.inputs import progress
 from pluto_measure.command import Result
 from pluto_measure.wording import counted
 
@@ -34,8 +35,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> Result:
     """Fetch, and relock if allowed and needed."""
-    from pluto_image import builder_wheels
     from pluto_image import definition as definitions
+    from pluto_image.inputs import builder_wheels
 
     definition = definitions.load(arguments.folder)
     store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)

@@ -58,8 +58,8 @@ def read(dist: Dist) -> Contents:
     """The facts of an opened DIST, whose digests were checked. FormatError, VerificationError."""
     from pluto_image.contents import facts
     from pluto_image.contents import files as listing
-    from pluto_image.lockfile import Lock
-    from pluto_image.opened import open_uki
+    from pluto_image.contents.opened import open_uki
+    from pluto_image.lock.lockfile import Lock
     from pluto_measure.measurements import Measurements
 
     launch = dist.launch

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pluto_image import definition as definitions
-from pluto_image import inputs, progress
 from pluto_image.errors import UnavailableError
-from pluto_image.lockfile import Lock, Package
+from pluto_image.inputs import options as inputs
+from pluto_image.inputs import progress
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_measure.command import Result
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_image.definition import Definition
-    from pluto_image.fetch import Sources
-    from pluto_image.lock import Locked
-    from pluto_image.store import Store
+    from pluto_image.inputs.fetch import Sources
+    from pluto_image.inputs.store import Store
+    from pluto_image.lock.making import Locked
 
 _DESCRIPTION = """
 Resolve the packages that DIR/image.toml names against the signed Debian archives, fetch them, and write
@@ -63,9 +64,9 @@ def run(arguments: argparse.Namespace) -> Result:
 
 
 def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) -> Result:
-    from pluto_image import fetch
-    from pluto_image import lock as locks
-    from pluto_image.archive_state import index_files
+    from pluto_image.debian.archive_state import index_files
+    from pluto_image.inputs import fetch
+    from pluto_image.lock import making as locks
 
     store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
     evidence = inputs.read_evidence(arguments.folder, lock)
@@ -78,7 +79,7 @@ def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) ->
 
 
 def _make(arguments: argparse.Namespace, definition: Definition, old: Lock | None) -> Result:
-    from pluto_image import lock as locks
+    from pluto_image.lock import making as locks
 
     store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
     made = locks.make(
@@ -120,7 +121,7 @@ def _write_difference(
 ) -> None:
     if path is None:
         return
-    from pluto_image import lock_difference
+    from pluto_image.lock import difference as lock_difference
     from pluto_measure.commands import files
 
     before, after = (_scripts(lock.image if lock else (), changes, store, sources) for lock in (old, new))
@@ -132,7 +133,8 @@ def _scripts(
     packages: Sequence[Package], changes: Iterable[tuple[str, str]], store: Store, sources: Sources
 ) -> dict[tuple[str, str], bytes]:
     """The text of each changed script that these packages have, as far as the packages can still be had."""
-    from pluto_image import deb, fetch
+    from pluto_image.debian import deb
+    from pluto_image.inputs import fetch
 
     changed = {name for name, _ in changes}
     wanted = [one for one in packages if one.name in changed]

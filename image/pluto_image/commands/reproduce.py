@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pluto_image import inputs
+from pluto_image.inputs import options as inputs
 from pluto_measure.command import Result
 from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pluto_image.inputs.store import Store
     from pluto_image.rebuild.again import Ingredients
     from pluto_image.rebuild.published import Published
     from pluto_image.rebuild.reproduce import Reproduced
-    from pluto_image.store import Store
 
 _DESCRIPTION = """
 Rebuild the release in the folder RELEASE from its own source.tar and lock.json, and compare every byte of every file.
@@ -63,7 +63,7 @@ def reproduced(arguments: argparse.Namespace, began: float) -> Reproduced:
 def report(release: Path, found: Reproduced, seconds: float) -> Result:
     """The result as document and text, with exit code 0 or 4."""
     from pluto_image.rebuild.compare import Verdict
-    from pluto_image.rebuild.difference import report as told
+    from pluto_image.rebuild.explain.difference import report as told
 
     wrong = [one for one in found.compared if one.verdict is not Verdict.EQUAL]
     document: dict[str, object] = {
@@ -102,7 +102,8 @@ def _notes(found: Reproduced) -> tuple[str, ...]:
 
 def _inputs(arguments: argparse.Namespace, published: Published, made_of: Ingredients) -> Store:
     """A store that has all locked inputs of a build."""
-    from pluto_image import build, fetch, progress
+    from pluto_image import build
+    from pluto_image.inputs import fetch, progress
 
     if arguments.bundle is None:
         arguments.bundle = published.bundle

@@ -8,12 +8,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pluto_image import sparse
 from pluto_measure.command import Result
 from pluto_measure.errors import FormatError, SourceError
 
 if TYPE_CHECKING:
     from pluto_image.harvest_guest import Guest
-    from pluto_image.lockfile import Lock
+    from pluto_image.lock.lockfile import Lock
     from pluto_image.tools import ToolsTree
 
 _DESCRIPTION = """
@@ -29,7 +30,7 @@ _VERSION: Final = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)*)")
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program."""
-    from pluto_image.inputs import add_options
+    from pluto_image.inputs.options import add_options
 
     parser = subparsers.add_parser("tools", help="unpack and name the locked tools", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
@@ -47,7 +48,9 @@ def run(arguments: argparse.Namespace) -> Result:
     from datetime import UTC, datetime
 
     from pluto_image import definition as definitions
-    from pluto_image import harvest_guest, inputs, progress
+    from pluto_image import harvest_guest
+    from pluto_image.inputs import options as inputs
+    from pluto_image.inputs import progress
     from pluto_image.tools import ensure_tools
 
     definition = definitions.load(arguments.folder)
@@ -90,7 +93,7 @@ def qemu_version(lock: Lock) -> str:
 
 
 def _write(out: Path, tree: ToolsTree, lock: Lock, guest: Guest) -> None:
-    from pluto_image import disk
+    from pluto_image.formats import disk
     from pluto_measure.harvest import kit as kits
 
     kit = kits.Kit(
@@ -105,7 +108,7 @@ def _write(out: Path, tree: ToolsTree, lock: Lock, guest: Guest) -> None:
         (out / kits.FILE).unlink(missing_ok=True)  # written last: with it the kit is whole
         (out / kits.UKI).write_bytes(guest.uki)
         (out / kits.FIRMWARE).write_bytes(guest.firmware)
-        disk.write_sparse(out / kits.DISK, disk.disk(guest.uki), disk.SIZE)
+        sparse.write_sparse(out / kits.DISK, disk.disk(guest.uki), disk.SIZE)
         (out / kits.FILE).write_text(kit.to_text(), encoding="utf-8")
     except OSError as error:
         raise SourceError(f"cannot write {out}: {error.strerror or error}") from error

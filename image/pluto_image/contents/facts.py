@@ -9,10 +9,10 @@ from typing import Final
 
 from pluto_image.contents import boot, files, machines, modules, packages, recipe, services, users
 from pluto_image.contents.command_line import Token, tokens
+from pluto_image.contents.opened import OpenedUki
 from pluto_image.contents.packages import Part
 from pluto_image.lint import unit_files
-from pluto_image.lockfile import Lock
-from pluto_image.opened import OpenedUki
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import VerificationError
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pluto_measure.measurements import Measurements, Profile
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.rules import RegisterRule
 
 _MEANINGS: Final = {
     "exact": "this value",

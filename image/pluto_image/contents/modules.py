@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pluto_image.contents.recipe import Reasons
-from pluto_image.depmod import module_info
+from pluto_image.formats.depmod import module_info
 from pluto_image.recipe.kernel import SIGNATURE, module_name
 from pluto_image.tree import Entry, Kind
 

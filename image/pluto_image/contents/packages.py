@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pluto_image.contents.files import File
 from pluto_image.contents.recipe import Reasons
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_image.recipe.patterns import matches
 from pluto_measure.errors import FormatError
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pluto_image import untar
+from pluto_image.formats import untar
 from pluto_measure.errors import FormatError
 
 _PLACE: Final = re.compile(r"image/[^/]+/image\.toml")

@@ -24,7 +24,7 @@ from pluto_measure.formats.eventlog import type_name
 from pluto_measure.formats.strict_json import canonical
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict.events import Banks, ExpectedEvent
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.rules import RegisterRule
 
 # The build's own part of a profile's inputs, which is told as such.
 _OF_THE_BUILD: Final = ("commandLine", "stub")

@@ -1,6 +1,6 @@
 """What changed between two locks: packages, their maintainer scripts, wheels and what was computed from them. Pure.
 
-`pluto_image.lock_difference` says the same of two locks that no release has yet.
+`pluto_image.lock.difference` says the same of two locks that no release has yet.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pluto_image.difference import lines
 from pluto_image.difference.model import Locked, PackageChange, ScriptChange, Value
-from pluto_image.lockfile import SCRIPTS, Lock, Package, Wheel
+from pluto_image.lock.lockfile import SCRIPTS, Lock, Package, Wheel
 
 # (package, script) → text of the script, of one side.
 Scripts = Mapping[tuple[str, str], bytes]

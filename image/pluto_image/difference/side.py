@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from pluto_image import untar
 from pluto_image.contents import boot, files, recipe
-from pluto_image.lockfile import Lock
-from pluto_image.opened import open_uki
+from pluto_image.contents.opened import open_uki
+from pluto_image.formats import untar
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tree import Entry
 from pluto_measure.errors import FormatError, VerificationError
 from pluto_measure.launch import Launch

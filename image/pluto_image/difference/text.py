@@ -7,7 +7,7 @@ from typing import Final
 
 from pluto_image.difference.model import Difference
 from pluto_image.difference.outline import Block, Chapter, Table, chapters, headline, identities
-from pluto_image.rebuild.difference import text as printable
+from pluto_image.rebuild.explain.difference import text as printable
 from pluto_measure.wording import counted
 
 _MOST_ROWS: Final = 40  # of one table

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from pluto_image import dynamic
+from pluto_image.formats import dynamic
 from pluto_image.recipe.kernel import SIGNATURE, module_name
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError

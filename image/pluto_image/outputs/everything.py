@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_image import disk
 from pluto_image.artifact import Sparse
 from pluto_image.build import Image, files_document
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock
+from pluto_image.formats import disk
+from pluto_image.lock.lockfile import Lock
 from pluto_image.outputs import gcp, references, sbom, sources, statement, vhd
 from pluto_image.source_tree import SourceTree
 from pluto_measure.digests import Digests

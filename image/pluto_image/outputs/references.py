@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pluto_measure import platform_file
 from pluto_measure.errors import FormatError
 from pluto_measure.harvest.table import Table
 from pluto_measure.launch import Launch
+from pluto_measure.machine import platform_file
 from pluto_measure.measurements import Measurements, profile_for
 
 PLATFORMS: Final = "platforms.toml"

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock, Package, Wheel
+from pluto_image.lock.lockfile import Lock, Package, Wheel
 from pluto_image.outputs import sources
 from pluto_image.recipe import tables
 from pluto_measure.launch import Launch

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock, Package
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.recipe import tables
 
 VERSION: Final = 1

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from pluto_image.compress import LIBRARY
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock, Package
+from pluto_image.formats.compress import LIBRARY
+from pluto_image.lock.lockfile import Lock, Package
 from pluto_image.recipe import tables
 from pluto_image.source_tree import SourceTree, digest
 from pluto_measure.digests import Digests

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pluto_image import build, untar
+from pluto_image import build
 from pluto_image import definition as definitions
-from pluto_image.artifact import SUMS, format_sums
 from pluto_image.definition import Definition
-from pluto_image.lockfile import Lock
+from pluto_image.formats import untar
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock
 from pluto_image.outputs.everything import Outputs
 from pluto_image.outputs.everything import outputs as all_outputs
 from pluto_image.rebuild.view import View
 from pluto_image.source_tree import SourceTree
-from pluto_image.store import Store
 from pluto_image.tree import Kind
 from pluto_measure.errors import FormatError, VerificationError
 from pluto_measure.formats.strict_json import loads
 from pluto_measure.launch import FLAVOURS
+from pluto_measure.publish.digest_list import SUMS, format_sums
 
 _SOURCE: Final = "source.tar"
 _LARGEST_FILE: Final = 16 * 1024 * 1024

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pluto_image import opened, source_tree
-from pluto_image.compress import LIBRARY
-from pluto_image.inputs import moved
+from pluto_image import source_tree
+from pluto_image.contents import opened
+from pluto_image.formats.compress import LIBRARY
+from pluto_image.inputs.options import moved
 from pluto_image.rebuild.again import Ingredients
-from pluto_image.rebuild.difference import Explained, text
-from pluto_image.rebuild.explain import LISTED
+from pluto_image.rebuild.explain.difference import Explained, text
+from pluto_image.rebuild.explain.files import LISTED
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import loads
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from pluto_image.artifact import SUMS, names
+from pluto_image.artifact import names
 from pluto_image.rebuild.view import Extent, View
 from pluto_measure.errors import FormatError, SourceError, UsageError
 from pluto_measure.publish import provenance
+from pluto_measure.publish.digest_list import SUMS
 from pluto_measure.publish.folder import BUNDLE
 from pluto_measure.publish.signature import FOLDER
 

@@ -8,21 +8,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from pluto_image.artifact import SUMS, parse_sums
 from pluto_image.build import Say
+from pluto_image.inputs.store import Store
 from pluto_image.outputs.everything import Outputs
 from pluto_image.rebuild import again, builder
 from pluto_image.rebuild.again import Ingredients
 from pluto_image.rebuild.causes import Cause, Scene, causes, listed_otherwise
 from pluto_image.rebuild.compare import Compared, Verdict, compare
-from pluto_image.rebuild.difference import Explained
-from pluto_image.rebuild.explain import explain
-from pluto_image.rebuild.known import Known, Origins
+from pluto_image.rebuild.explain.difference import Explained
+from pluto_image.rebuild.explain.files import explain
+from pluto_image.rebuild.explain.known import Known, Origins
 from pluto_image.rebuild.published import Published
 from pluto_image.rebuild.view import View
 from pluto_image.recipe import tables
-from pluto_image.store import Store
 from pluto_measure.errors import FormatError, PlutoError, VerificationError
+from pluto_measure.publish.digest_list import SUMS, parse_sums
 
 _UKI: Final = "pluto.efi"
 _LARGEST: Final = 512 * 1024 * 1024

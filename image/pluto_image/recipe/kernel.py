@@ -6,7 +6,7 @@ import lzma
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pluto_image import depmod
+from pluto_image.formats import depmod
 from pluto_image.recipe.model import Kernel
 from pluto_image.tree import Entry, Kind
 from pluto_measure.errors import FormatError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_image import deb
+from pluto_image.debian import deb
 from pluto_image.recipe import kernel as kernels
 from pluto_image.recipe.model import Blob, Recipe
 from pluto_image.recipe.patterns import Selection, matches

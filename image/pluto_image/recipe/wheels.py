@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pluto_image import unzip
+from pluto_image.formats import unzip
 from pluto_image.recipe.model import WheelFiles
 from pluto_image.recipe.patterns import Selection, matches
 from pluto_image.tree import Entry, Kind

@@ -30,8 +30,8 @@ from pluto_measure.policy import Policy
 from pluto_measure.policy.azure import STRICT_AZURE, AzurePolicy
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
-from pluto_measure.reference import compare, first_difference
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.reference import compare, first_difference
+from pluto_measure.registers.rules import RegisterRule
 from pluto_measure.verify.azure import AkTrust, Bound, Parts, VerifiedAzure, check_parts, verify_azure
 from pluto_measure.verify.azure_pki import AZURE_AK_ROOTS
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, pck_chain

@@ -11,7 +11,7 @@ from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, failures, judge
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
-from pluto_measure.vouched import Vouched
+from pluto_measure.publish.vouched import Vouched
 
 Reference = tuple[Measurements, Profile]
 _DAY: Final = 86400  # seconds

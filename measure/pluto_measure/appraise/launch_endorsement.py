@@ -27,7 +27,7 @@ from pluto_measure.formats.endorsement import EndorsedMrtd
 from pluto_measure.measurements import Profile
 from pluto_measure.policy import Policy
 from pluto_measure.policy.launch_endorsement import STRICT_ENDORSEMENT, EndorsementPolicy
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.rules import RegisterRule
 from pluto_measure.verify.launch_endorsement import GOOGLE_TCB_ROOTS, VerifiedEndorsement, verify_endorsement
 
 PLATFORM: Final = "gcp-tdx"

@@ -27,7 +27,7 @@ from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.predict.media import MEDIA
-from pluto_measure.reference import compare, first_difference
+from pluto_measure.registers.reference import compare, first_difference
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, pck_chain
 from pluto_measure.verify.quote import VerifiedQuote, quote_findings, verify_quote
 

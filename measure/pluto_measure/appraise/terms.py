@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.quote import TdReport
 from pluto_measure.masked import Masked
+from pluto_measure.publish.vouched import Vouched
 from pluto_measure.verify.quote import VerifiedQuote
-from pluto_measure.vouched import Vouched
 
 
 def terms_findings(report: TdReport, verified: VerifiedQuote | None, release: Vouched) -> Iterator[Finding]:

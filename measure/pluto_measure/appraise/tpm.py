@@ -13,7 +13,7 @@ from pluto_measure.formats.eventlog import EventLog
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
-from pluto_measure.reference import compare, first_difference
+from pluto_measure.registers.reference import compare, first_difference
 from pluto_measure.verify.tpm import VerifiedTpmQuote
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pluto_measure.harvest.entry import Entry
     from pluto_measure.harvest.kit import Kit
     from pluto_measure.harvest.table import Table
-    from pluto_measure.platform import Platform
+    from pluto_measure.machine.platform import Platform
 
 PLATFORMS: Final = Path("image/notary/platforms.toml")  # of the checkout that one stands in
 TABLE: Final = Path("image/notary/platform-inputs.json")
@@ -113,8 +113,8 @@ def show(arguments: argparse.Namespace) -> Result:
 def _machines(arguments: argparse.Namespace, firmware: Path) -> dict[str, Platform]:
     """The QEMU machines to be harvested, by id: those that the table is for, since they give no ACPI themselves."""
     from pluto_measure.harvest.table import KINDS
-    from pluto_measure.inputs import Input
-    from pluto_measure.platform_file import parse_profiles
+    from pluto_measure.machine.inputs import Input
+    from pluto_measure.machine.platform_file import parse_profiles
 
     def named(name: str) -> bytes:
         return files.read(arguments.kit / name, what="platform file's input", limit=_LIMIT)
@@ -162,7 +162,7 @@ def _one(arguments: argparse.Namespace, kit: Kit, platform: Platform, firmware: 
 
 
 def _generation(platform: Platform, firmware: Path) -> int | None:
-    from pluto_measure.firmware import Firmware
+    from pluto_measure.machine.firmware import Firmware
 
     if platform.edk2_generation is not None:
         return platform.edk2_generation

@@ -27,8 +27,8 @@ from pluto_measure.formats.strict_json import loads
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.predict import events
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.replay import replay
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.replay import replay
+from pluto_measure.registers.rules import RegisterRule
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _DIFFERENT: Final = 5

@@ -110,7 +110,7 @@ def recomputed(verified: VerifiedEndorsement, firmware: bytes) -> bytes:
     """
     from pluto_measure.digests import digest
     from pluto_measure.formats import tdvf
-    from pluto_measure.mrtd import mrtd
+    from pluto_measure.machine.mrtd import mrtd
 
     if (found := digest("sha384", firmware)) != verified.firmware_digest:
         raise VerificationError(

@@ -15,9 +15,9 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats import ccel, cel, gpt, logs, oak, pe, tdvf
 from pluto_measure.formats.strict_json import loads, pretty
 from pluto_measure.launch import Launch
+from pluto_measure.machine.mrtd import DEFAULT_ORDER
 from pluto_measure.measurements import Measurements
-from pluto_measure.mrtd import DEFAULT_ORDER
-from pluto_measure.replay import replay
+from pluto_measure.registers.replay import replay
 
 _FIRST_TYPES: Final = (b"\x03\0\0\0", b"\x08\0\0\0")  # what a binary log's first record is
 _HEAD: Final = 2 * 1024 * 1024  # holds any partition table that we accept

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pluto_measure import platform_file
 from pluto_measure.commands import files
 from pluto_measure.errors import FormatError, UsageError
 from pluto_measure.formats.strict_json import loads
-from pluto_measure.inputs import Input, Read
-from pluto_measure.mrtd import ORDERS
-from pluto_measure.platform import BOOTS, KINDS, Platform
+from pluto_measure.machine import platform_file
+from pluto_measure.machine.inputs import Input, Read
+from pluto_measure.machine.mrtd import ORDERS
+from pluto_measure.machine.platform import BOOTS, KINDS, Platform
 
 _LIMIT: Final = 64 * 1024 * 1024
 _TABLE: Final = "platform-inputs.json"

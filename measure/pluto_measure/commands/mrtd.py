@@ -12,7 +12,7 @@ from pluto_measure.command import Result
 from pluto_measure.commands import files
 from pluto_measure.digests import Digests
 from pluto_measure.formats import tdvf
-from pluto_measure.mrtd import DEFAULT_ORDER, ORDERS, mrtd
+from pluto_measure.machine.mrtd import DEFAULT_ORDER, ORDERS, mrtd
 
 FIRMWARE_LIMIT = 64 * 1024 * 1024
 _HOW = {

@@ -13,12 +13,12 @@ from pluto_measure.commands import files
 from pluto_measure.commands.machine import add_machine_options, machines
 from pluto_measure.errors import UsageError
 from pluto_measure.launch import Launch
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, Profile, profile_for
-from pluto_measure.platform import Platform
 from pluto_measure.predict.events import BANKS
 from pluto_measure.predict.kernel import is_rewritten
 from pluto_measure.predict.media import MEDIA
-from pluto_measure.replay import Registers, registers_json
+from pluto_measure.registers.replay import Registers, registers_json
 
 _JSON_LIMIT: Final = 64 * 1024 * 1024
 _IMAGE_LIMIT: Final = 1024 * 1024 * 1024

@@ -18,7 +18,7 @@ from pluto_measure.measurements import Measurements
 if TYPE_CHECKING:
     from pluto_measure.publish.judge import Judgement
     from pluto_measure.publish.memory import Memory
-    from pluto_measure.trust import Trust
+    from pluto_measure.publish.trust import Trust
 
 _LIMIT: Final = 64 * 1024 * 1024
 _MEASUREMENTS: Final = "measurements.json"
@@ -88,7 +88,7 @@ def _trust(path: Path | None) -> Trust | None:
     if path is None:
         return None
     # Imported here: most calls name no trust file yet.
-    from pluto_measure.trust import Trust
+    from pluto_measure.publish.trust import Trust
 
     data = files.read(path, what="trust", limit=TRUST_LIMIT)
     with files.naming("trust", path):

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> Result:
     # Imported here: `cryptography` takes longer to load than the parser.
     from pluto_measure.publish import folder
     from pluto_measure.publish.judge import Demands, judge_release
-    from pluto_measure.trust import Trust
+    from pluto_measure.publish.trust import Trust
 
     files.refuse_no_place("--html", arguments.html)
     data = files.read(arguments.trust, what="trust", limit=TRUST_LIMIT)

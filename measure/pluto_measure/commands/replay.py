@@ -12,8 +12,8 @@ from pluto_measure.errors import FormatError
 from pluto_measure.event_text import describe, event_json
 from pluto_measure.formats import ccel, logs
 from pluto_measure.formats.eventlog import EventLog, LogEvent, type_name
-from pluto_measure.replay import Registers, registers_json, replay
-from pluto_measure.runtime import describe_runtime
+from pluto_measure.registers.replay import Registers, registers_json, replay
+from pluto_measure.registers.runtime import describe_runtime
 
 LOG_LIMIT: Final = 16 * 1024 * 1024
 

@@ -12,7 +12,7 @@ from pluto_measure.commands import files
 from pluto_measure.errors import UsageError
 
 if TYPE_CHECKING:
-    from pluto_measure.trust import Trust
+    from pluto_measure.publish.trust import Trust
 
 _KEY_LIMIT: Final = 64 * 1024
 _IDENTITY: Final = ("issuer", "san", "repositoryId", "ref")
@@ -60,7 +60,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     """Write or check."""
     # Imported here: `cryptography` takes longer to load than the parser.
-    from pluto_measure.trust import Trust
+    from pluto_measure.publish.trust import Trust
 
     if arguments.file is not None:
         if arguments.key or arguments.identity or arguments.k is not None or arguments.max_confirmation_age is not None:

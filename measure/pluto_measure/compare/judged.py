@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pluto_measure.digests import ALGORITHMS
 from pluto_measure.formats.eventlog import EventLog, EventType
 from pluto_measure.predict.events import ExpectedEvent
-from pluto_measure.replay import Registers, replay, replay_expected
-from pluto_measure.rules import RegisterRule
+from pluto_measure.registers.replay import Registers, replay, replay_expected
+from pluto_measure.registers.rules import RegisterRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pluto_measure.digests import ALGORITHMS, digest
 from pluto_measure.event_text import INITRD_TAG, LOAD_OPTIONS_TAG, image_path, label, safe, tag_of
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import CEL_CONTENT, EventLog, EventType, LogEvent, type_name
-from pluto_measure.inputs import BLOBS
+from pluto_measure.machine.inputs import BLOBS
 from pluto_measure.predict import events
 
 KERNEL_IN_UKI: Final = uuid.UUID("55c5d1f8-04cd-46b5-8a20-e56cbb3052d0").bytes_le  # systemd-stub

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from pluto_measure.digests import Digests
-from pluto_measure.firmware import Firmware
 from pluto_measure.formats.eventlog import type_name
 from pluto_measure.formats.tdvf import Section, SectionType
 from pluto_measure.handbook.catalogue import ENTRIES, family
-from pluto_measure.inputs import Acpi
 from pluto_measure.launch import Container, Launch, SectionDigest
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.inputs import Acpi
+from pluto_measure.machine.mrtd import ORDERS
+from pluto_measure.machine.platform import GOOGLE_MACHINES, Disk, Platform, SecureBoot
 from pluto_measure.measurements import Profile, profile_for
-from pluto_measure.mrtd import ORDERS
-from pluto_measure.platform import GOOGLE_MACHINES, Disk, Platform, SecureBoot
 from pluto_measure.predict import stub
 
 _SAMPLE: Final = Digests.of(b"sample")

@@ -14,12 +14,12 @@ from typing import Final, Self
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import parse_generation
 from pluto_measure.formats import eventlog
 from pluto_measure.formats.eventlog import EventType
 from pluto_measure.formats.strict_json import Fields, canonical
 from pluto_measure.harvest import loader_script
-from pluto_measure.inputs import BLOBS, Acpi, Input
+from pluto_measure.machine.firmware import parse_generation
+from pluto_measure.machine.inputs import BLOBS, Acpi, Input
 
 LOW_MEMORY: Final = 2 << 30  # `lowMemory` of every machine with at least 2816 MiB, and of one with 2 GiB
 SMBIOS_SINCE: Final = 202505  # edk2: from this on the firmware measures SMBIOS, and fw_cfg items beside ACPI

@@ -19,7 +19,7 @@ from pluto_measure.harvest import kit as kits
 from pluto_measure.harvest import qemu, transcript
 from pluto_measure.harvest.kit import Kit
 from pluto_measure.harvest.qemu import Wiring
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 
 _BLANK: Final = 64 * 1024  # bytes of a disk that nobody reads
 _GRACE: Final = 10.0  # seconds that the TPM has to end after the machine

@@ -14,7 +14,7 @@ from typing import Final
 
 from pluto_measure.errors import FormatError
 from pluto_measure.harvest.entry import LOW_MEMORY
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 
 # Firmware places the 64-bit PCI window by the width of a physical address, and takes 46 bits for any that has more;
 # every processor with TDX has. Less than that, such as the 40 bits of a model without this, gives other tables. So does

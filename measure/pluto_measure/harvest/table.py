@@ -13,7 +13,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats import uefi
 from pluto_measure.formats.strict_json import Fields, loads, pretty
 from pluto_measure.harvest.entry import LOW_MEMORY, SMBIOS_SINCE, Entry, key_of
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 
 VERSION: Final = 1
 KINDS: Final = ("qemu-tdx", "qemu-vtpm")

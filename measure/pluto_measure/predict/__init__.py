@@ -1,13 +1,13 @@
 """Predict the event log of a boot from digests: one expected event after the other, each with its reason. Pure.
 
-Registers follow by replay (`pluto_measure.replay.replay_expected`), MRTD from the firmware (`predict.mrtd`).
+Registers follow by replay (`pluto_measure.registers.replay.replay_expected`), MRTD from the firmware (`predict.mrtd`).
 """
 
 from __future__ import annotations
 
 from pluto_measure.errors import FormatError
 from pluto_measure.launch import Launch
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 from pluto_measure.predict import stub
 from pluto_measure.predict.boot import Boot
 from pluto_measure.predict.events import ExpectedEvent

@@ -16,7 +16,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import EventType
 from pluto_measure.launch import Launch
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 from pluto_measure.predict import events, hob, kernel, stub
 from pluto_measure.predict.boot_options import boot_variables
 from pluto_measure.predict.events import Banks, ExpectedEvent, of_banks

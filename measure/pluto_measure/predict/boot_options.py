@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import MENU_SPLIT
 from pluto_measure.formats.uefi import PathNode, encode_path
-from pluto_measure.inputs import Input
-from pluto_measure.platform import Disk, Platform
+from pluto_measure.machine.firmware import MENU_SPLIT
+from pluto_measure.machine.inputs import Input
+from pluto_measure.machine.platform import Disk, Platform
 
 _VOLUME: Final = uuid.UUID("7cb8bdc9-f8eb-4f34-aaea-3ee4af6516a1").bytes_le  # the volume of OVMF's drivers
 _SETUP: Final = "462caa21-7614-4503-836e-8ab6f4662331"

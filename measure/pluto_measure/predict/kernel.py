@@ -11,7 +11,7 @@ from typing import Final
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
 from pluto_measure.launch import Launch
-from pluto_measure.platform import TDX_KINDS, Platform
+from pluto_measure.machine.platform import TDX_KINDS, Platform
 from pluto_measure.predict import stub
 
 _NAMED_BLOBS_QEMU: Final = (10, 0)

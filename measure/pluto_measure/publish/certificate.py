@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from pluto_measure.errors import FormatError
-from pluto_measure.trust import ANY, ANY_TAG, Identity
+from pluto_measure.publish.trust import ANY, ANY_TAG, Identity
 
 _WHAT: Final = "signing certificate"
 _ARC: Final = "1.3.6.1.4.1.57264.1."

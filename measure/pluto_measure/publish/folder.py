@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Final
 
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, RefusedError, UsageError
-from pluto_measure.formats.strict_json import unhex
 from pluto_measure.publish import memory, provenance, release
+from pluto_measure.publish.digest_list import SUMS, parse_sums
 from pluto_measure.publish.judge import Files
 from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.release import Release
@@ -26,13 +25,11 @@ from pluto_measure.publish.signature import FOLDER
 from pluto_measure.publish.statement import LIMIT
 from pluto_measure.state_folder import StateFolder
 
-SUMS: Final = "SHA256SUMS"
 BUNDLE: Final = "inputs.tar"
 MEASUREMENTS: Final = "measurements.json"
 _NOT_SUBJECTS: Final = frozenset({release.FILE, SUMS, BUNDLE, provenance.FILE})
 _MOST_SIGNATURES: Final = 256
 _LARGEST_VALUES: Final = 64 * 1024 * 1024
-_LINE: Final = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._/+-]*)", re.ASCII)
 _WORKERS: Final = 2
 
 
@@ -98,21 +95,6 @@ def digests(folder: Path, subjects: Iterable[str]) -> dict[str, Digests]:
             for name in ordered
         }
         return {name: Digests(*(one.result() for one in both)) for name, both in sorted(running.items())}
-
-
-def parse_sums(data: bytes) -> dict[str, str]:
-    """SHA256SUMS as name to hex. FormatError for anything but lines of sha256sum with plain relative names."""
-    try:
-        lines = data.decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise FormatError(SUMS, "is not ASCII") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        match = _LINE.fullmatch(line)
-        if match is None or match[2] in found:
-            raise FormatError(SUMS, f"line {number} is not a digest and a plain name, or names a file again")
-        found[match[2]] = unhex(match[1], 32, what=SUMS).hex()
-    return found
 
 
 class ReleaseMemory(StateFolder):

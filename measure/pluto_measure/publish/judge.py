@@ -26,9 +26,9 @@ from pluto_measure.publish.release import FILE, Release
 from pluto_measure.publish.signature import OpenBundle, Signature, appraise, first_difference
 from pluto_measure.publish.signers import confirmed, freshness, signature_findings, signers
 from pluto_measure.publish.statement import Statement
-from pluto_measure.rules import SOURCES
-from pluto_measure.trust import Trust
-from pluto_measure.vouched import Vouched
+from pluto_measure.publish.trust import Trust
+from pluto_measure.publish.vouched import Vouched
+from pluto_measure.registers.rules import SOURCES
 
 NOT_AUTHENTIC: Final = frozenset(
     {

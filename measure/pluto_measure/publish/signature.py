@@ -33,7 +33,7 @@ from pluto_measure.publish.keys import key_id, public_key, verifies
 from pluto_measure.publish.notices import Confirmation
 from pluto_measure.publish.release import PREDICATE_TYPE
 from pluto_measure.publish.statement import LIMIT, PAYLOAD_TYPE, Statement
-from pluto_measure.trust import Organisation, Trust
+from pluto_measure.publish.trust import Organisation, Trust
 
 Worth = Literal["counts", "confirms", "revokes", "disagrees", "other", "unknown", "invalid"]
 FOLDER: Final = "signatures"

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, Verdict, judge
 from pluto_measure.publish.signature import Signature
-from pluto_measure.trust import ANY, Trust
+from pluto_measure.publish.trust import ANY, Trust
 from pluto_measure.wording import counted
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from end_to_end.conftest import dist, tools  # noqa: F401 - fixtures
 from pluto_image.artifact import Dist
-from pluto_image.store import default_root
+from pluto_image.inputs.store import default_root
 from pluto_image.tools import ToolsTree
 from simulators import policies, releases
 from simulators.metal import desk, preparing

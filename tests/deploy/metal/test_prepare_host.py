@@ -16,7 +16,7 @@ from pluto_deploy.metal.layout import Slot
 from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare.record import Record
 from pluto_deploy.metal.suite import run as suite
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
 from simulators.metal import intel, packages, td_releases
 from simulators.metal.host import Host
 from simulators.metal.network import ip

@@ -19,10 +19,10 @@ from pluto_deploy.metal import keeper, layout, qemu
 from pluto_deploy.metal.qemu import Wiring, arguments
 from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError
-from pluto_measure.firmware import Firmware
 from pluto_measure.harvest import qemu as harvest
-from pluto_measure.inputs import Acpi, Input
-from pluto_measure.platform import Disk, Platform, SecureBoot
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.inputs import Acpi, Input
+from pluto_measure.machine.platform import Disk, Platform, SecureBoot
 from simulators.metal.profiles import BARE_METAL, EMULATED, profile
 
 CONFIG = mr_config_id(bytes(range(32)))

@@ -19,8 +19,8 @@ import pytest
 from pluto_deploy.engine.policy import mr_config_id
 from pluto_deploy.metal import qemu
 from pluto_deploy.metal.qemu import Wiring, arguments
-from pluto_image.lockfile import Lock
-from pluto_image.store import Store, default_root
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
 from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.errors import PlutoError
 from simulators.metal.profiles import BARE_METAL, profile

@@ -13,7 +13,7 @@ import pytest
 
 from pluto_image.audit import fetch as door
 from pluto_image.cli import main
-from pluto_image.download import Limits
+from pluto_image.inputs.download import Limits
 from pluto_measure.errors import SourceError, UsageError
 from simulators import audited_builds as builds
 from simulators.debian_mirror import serving

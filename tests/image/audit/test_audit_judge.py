@@ -19,7 +19,7 @@ from pluto_image.audit.judge import Audit, Sighting, judge, state_of
 from pluto_image.audit.model import Component, Inside, Source
 from pluto_image.audit.policy import STRICT, AuditPolicy
 from pluto_image.contents import files
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError
 from pluto_measure.toml import table
 from simulators import audited_builds as builds

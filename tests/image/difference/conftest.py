@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pluto_image import disk
 from pluto_image.commands import diff
 from pluto_image.difference import whole
 from pluto_image.difference.model import Difference
+from pluto_image.formats import disk
 from pluto_image.outputs import gcp
 from simulators import tiny_releases
 from simulators.tiny_releases import Version

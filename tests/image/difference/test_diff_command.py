@@ -11,9 +11,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pluto_image import artifact
 from pluto_image.cli import main
 from pluto_image.difference.side import READ
+from pluto_measure.publish import digest_list
 from simulators import tiny_releases
 from simulators.tiny_definition import DEFINITION
 from simulators.tiny_releases import Version
@@ -131,7 +131,7 @@ def test_a_file_that_is_malformed_is_exit_code_3_and_leaves_no_page(
 def test_other_malformed_releases_are_exit_code_3(before: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_releases.put(copy, "source.tar", b"x" * 700)
     assert main(["diff", str(copy), str(before)]) == 3
-    sums = artifact.parse_sums((before / artifact.SUMS).read_bytes())
+    sums = digest_list.parse_sums((before / digest_list.SUMS).read_bytes())
     shutil.copy(before / "source.tar", copy)
     tiny_releases.lay(copy, {}, {name: one for name, one in sums.items() if name != "lock.json"})
     assert main(["diff", str(before), str(copy)]) == 3
@@ -140,7 +140,7 @@ def test_other_malformed_releases_are_exit_code_3(before: Path, copy: Path, caps
     (copy / "lock.json").unlink()
     assert main(["diff", str(before), str(copy)]) == 3
     assert "holds no lock.json" in capsys.readouterr().err
-    (copy / artifact.SUMS).write_bytes(b"nonsense\n")
+    (copy / digest_list.SUMS).write_bytes(b"nonsense\n")
     assert main(["diff", str(before), str(copy)]) == 3
 
 

@@ -10,8 +10,8 @@ import pytest
 from pluto_image.difference import measured
 from pluto_image.difference.causes import Causes
 from pluto_image.difference.model import ProfileChange, Value
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, Profile, profile_for
-from pluto_measure.platform import Platform
 from pluto_measure.predict.events import ExpectedEvent
 from simulators.launches import LAUNCH
 from simulators.machines import bare_metal, bare_metal_disk, google, keys, laptop

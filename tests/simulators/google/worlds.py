@@ -35,7 +35,7 @@ from pluto_deploy.google.storage import Stored, name_of
 from pluto_deploy.google.target import GoogleTarget
 from pluto_deploy.google.wanted import SPACE_KIND, TDX_KIND, GoogleSpace, GoogleTdx, Place
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.appraise import Appraisal
 from pluto_measure.errors import RefusedError, SourceError
 from pluto_measure.launch import Container, Launch

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pluto_deploy.cli import main
-from pluto_image.store import Store
+from pluto_image.inputs.store import Store
 from pluto_measure.publish.facts import Revoked
 from simulators import policies, releases
 from simulators.intel import EARLY_LEVELS, Authority, Machine, World, collateral, qe_identity, tcb_info, world

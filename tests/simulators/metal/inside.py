@@ -30,7 +30,7 @@ from pluto_measure.digests import digest
 from pluto_measure.evidence import Envelope
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.launch import Launch
-from pluto_measure.platform import Platform
+from pluto_measure.machine.platform import Platform
 from pluto_measure.predict import predict
 from pluto_notary.certificate import OuterIdentity, make_identity, server_context
 from pluto_notary.config import decode_config_disk

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pluto_measure import platform_file
-from pluto_measure.platform import Platform
+from pluto_measure.machine import platform_file
+from pluto_measure.machine.platform import Platform
 
 _FILE = Path(__file__).parents[3] / "image/notary/platforms.toml"
 _TABLES: dict[str, dict[str, Any]] = tomllib.loads(_FILE.read_text())

@@ -15,16 +15,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pluto_image import artifact, uki
-from pluto_image.lockfile import Lock, LockedArchive, Package
-from pluto_image.store import Store
+from pluto_image import artifact
+from pluto_image.formats import uki
+from pluto_image.inputs.store import Store
+from pluto_image.lock.lockfile import Lock, LockedArchive, Package
 from pluto_measure import describe
 from pluto_measure.digests import Digests
-from pluto_measure.firmware import Firmware
-from pluto_measure.inputs import Acpi
 from pluto_measure.launch import Launch
+from pluto_measure.machine.firmware import Firmware
+from pluto_measure.machine.inputs import Acpi
+from pluto_measure.machine.platform import Platform
 from pluto_measure.measurements import Measurements, measure
-from pluto_measure.platform import Platform
 from pluto_measure.publish.platforms import described
 from pluto_measure.publish.terms import TcbTerms
 from simulators import debs, pe_images, releases, tdvf_images

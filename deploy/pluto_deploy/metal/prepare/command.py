@@ -18,9 +18,9 @@ from pluto_deploy.metal.prepare.preparation import Preparation
 from pluto_deploy.metal.prepare.wanted import wanted
 from pluto_deploy.metal.profiles import hetzner_install
 from pluto_deploy.metal.pyinfra_process import Job, Outcome
-from pluto_image import inputs
 from pluto_image.artifact import Dist
-from pluto_image.lockfile import Lock
+from pluto_image.inputs import options as inputs
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.command import Result
 from pluto_measure.errors import RefusedError, SourceError, UsageError
 from pluto_measure.progress import Progress, on_stderr

@@ -19,7 +19,7 @@ from pluto_measure.event_text import (
 )
 from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
-from pluto_measure.platform import TDX_KINDS
+from pluto_measure.machine.platform import TDX_KINDS
 from pluto_measure.predict.events import SEPARATOR
 
 _OLDER_READY: Final = "the firmware is older than edk2 202411"

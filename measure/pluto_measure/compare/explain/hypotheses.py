@@ -22,7 +22,7 @@ from pluto_measure.formats import uefi
 from pluto_measure.formats.eventlog import LogEvent
 from pluto_measure.formats.gpt import SECTOR
 from pluto_measure.formats.tdvf import EXTEND, Section, SectionType
-from pluto_measure.platform import DISK_BUSES, Disk, Platform
+from pluto_measure.machine.platform import DISK_BUSES, Disk, Platform
 from pluto_measure.predict import hob
 from pluto_measure.predict.boot_options import boot_variables
 from pluto_measure.predict.events import Banks

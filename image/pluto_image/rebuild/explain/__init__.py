@@ -1,0 +1,1 @@
+"""How a published and a rebuilt file differ, in words: one module for each kind of file, `files` chooses. Pure."""
