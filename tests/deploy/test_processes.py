@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -95,6 +96,18 @@ def test_an_id_that_nobody_has_is_an_error(tmp_path: Path) -> None:
     wait(process)
     with pytest.raises(SourceError, match="is gone"):
         Process.of(process.pid)
+
+
+def test_a_program_that_ends_at_once_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a zombie before anything is asked about it: seen on a busy machine."""
+
+    def limited(pid: int, *_: object) -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(resource, "prlimit", limited)
+    process = start("pass", tmp_path)
+    assert not processes.alive(process)
+    assert not Path(f"/proc/{process.pid}").exists()
 
 
 def test_a_process_survives_a_record() -> None:

@@ -72,7 +72,10 @@ def start(argv: Sequence[str], *, environment: Mapping[str, str], output: Path, 
         raise SourceError(f"cannot start {Path(argv[0]).name}: {error.strerror or error}") from error
     with contextlib.suppress(ProcessLookupError):  # it may have ended already; whoever waits for it will notice
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
-    return Process.of(pid)
+    started = _stat(pid, ended_too=True)
+    if started is None:
+        raise SourceError(f"process {pid} is gone")
+    return Process(pid, started)
 
 
 def alive(process: Process) -> bool:
@@ -126,10 +129,11 @@ def _gone_within(process: Process, seconds: float) -> bool:
     return True
 
 
-def _stat(pid: int) -> int | None:
+def _stat(pid: int, *, ended_too: bool = False) -> int | None:
     """Field 22 (starttime) of /proc/PID/stat, proc(5); None if no such process runs.
 
     One that waits to be reaped does not; but while any of its threads (field 20) is on its way out, it keeps its files.
+    With `ended_too` it is told of one that waits to be reaped, as a child may do that we just started.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -137,4 +141,4 @@ def _stat(pid: int) -> int | None:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
-    return None if ended else int(fields[19])
+    return None if ended and not ended_too else int(fields[19])
