@@ -22,6 +22,8 @@ from pluto_measure.wording import printable
 
 # What whoever carries steps out notes on any error that passes through: where it was, and what serves now.
 _NOTED: Final = ("step", "serving", "cleanup")
+_VERSION: Final = "--version"
+_DISTRIBUTION: Final = "pluto-tee"  # pyproject.toml, [project] name
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser whose mistakes are UsageErrors, so that they follow the same rules as all errors."""
-    return _Parser(prog=prog, description=description)
+    top = _Parser(prog=prog, description=description)
+    top.add_argument(_VERSION, action="store_true", help="print the version of this program, and do nothing else")
+    return top
 
 
 def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -60,8 +64,8 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
-        arguments = top.parse_args(words)
-        result: Result = _quietly(arguments.run, arguments)
+        first = next((word for word in words if word != "--json"), None)
+        result = _version(top.prog) if first == _VERSION else _asked(top, words)
         for note in result.notes:
             _tell(f"{top.prog}: {printable(note)}")
         if not result.written:
@@ -81,6 +85,23 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         _tell(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it")
         return _failed({**_described(type(error).__name__, str(error)), **_noted(error)}, 1, as_json)
     return result.exit_code
+
+
+def _asked(top: argparse.ArgumentParser, words: Sequence[str]) -> Result:
+    arguments = top.parse_args(words)
+    command: Command = arguments.run
+    return _quietly(command, arguments)
+
+
+def _version(prog: str) -> Result:
+    """The version of the distribution that all four programs come from."""
+    from importlib import metadata  # who asks is not in a hurry; all others are
+
+    try:
+        version = metadata.version(_DISTRIBUTION)
+    except metadata.PackageNotFoundError as error:
+        raise SourceError(f"{prog} does not know its version: it runs from sources that are not installed") from error
+    return Result({"program": prog, "version": version}, f"{prog} {version}\n")
 
 
 def described(error: PlutoError) -> dict[str, object]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from pluto_measure.cli import main
 from pluto_measure.command import Command, Result, parser, run, write
 from pluto_measure.wording import counted
+
+PROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 
 
 @pytest.mark.parametrize(
@@ -108,3 +114,25 @@ def test_a_closed_stderr_leaves_stdout_to_what_belongs_there() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     done = shell("2>&-", "events", "--none", "--json")
     assert (done.returncode, json.loads(done.stdout)["error"]["kind"]) == (2, "UsageError")
+
+
+@pytest.mark.parametrize("program", ["pluto-image", "pluto-measure", "pluto-notary", "pluto-deploy"])
+def test_every_program_tells_its_version(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    version = tomllib.loads(PROJECT.read_text())["project"]["version"]
+    top = importlib.import_module(f"{program.replace('-', '_')}.cli").build_parser()
+    assert run(top, ["--version"]) == 0
+    assert capsys.readouterr().out == f"{program} {version}\n"
+    for words in (["--version", "--json"], ["--json", "--version"]):
+        assert run(top, words) == 0
+        assert json.loads(capsys.readouterr().out) == {"program": program, "version": version}
+
+
+def test_sources_that_are_not_installed_have_no_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    assert main(["--version"]) == 6
+    assert "does not know its version" in capsys.readouterr().err
