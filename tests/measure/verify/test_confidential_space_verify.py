@@ -276,7 +276,11 @@ def test_what_a_token_says_is_shown_short_and_on_one_line() -> None:
         assert str(finding.actual).isprintable()
 
 
-@pytest.mark.parametrize("der", [b"x", CHAIN[0][:-1], CHAIN[0] + b"x", CHAIN[0][:40]])
+@pytest.mark.parametrize(
+    "der",
+    [b"x", CHAIN[0][:-1], CHAIN[0] + b"x", CHAIN[0][:40]],
+    ids=["nothing", "a byte less", "a byte more", "a head"],
+)
 def test_what_is_no_certificate_is_malformed(der: bytes) -> None:
     with pytest.raises(FormatError, match="no certificate"):
         failed(Space(chain=[der, *CHAIN[1:]]))

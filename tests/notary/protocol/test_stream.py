@@ -92,7 +92,7 @@ def masked(head: int, payload: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("wire", "code"),
     [
-        (Client().text("words"), 1003),
+        pytest.param(Client().text("words"), 1003, id="text"),  # masked at random
         (bytes([0x82, 4]) + b"bare", 1002),  # not masked
         (masked(0xC2, b"data"), 1002),  # compressed, which nobody agreed on
         (masked(0x83, b"data"), 1002),  # a reserved opcode

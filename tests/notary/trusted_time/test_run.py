@@ -202,7 +202,7 @@ def key_response(kind: int, body: bytes) -> Callable[[bytes], bytes]:
         ({"version": 6}, "certificate"),
         ({"valid": (TRUTH - 30 * DAY, TRUTH - DAY)}, "certificate"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,  # what is wrong, by its name
 )
 def test_one_broken_operator_is_told_by_its_code_and_leaves_the_time_known(wrong: dict[str, Any], code: str) -> None:
     scene = Scene(wrong={6: wrong})
