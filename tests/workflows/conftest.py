@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ def story(begun: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
     with changed_archive(begun.runner.folder / "hub/assets/v1/release.tar.gz", tmp_path_factory.mktemp("changed")):
         begun.play("somebody changed it", "verify-release.yml", Event("repository_dispatch", MAIN), os=["macos-15"])
         begun.play("a changed one is rebuilt", "rebuild.yml", weekly)
+    with next_release(begun):
+        begun.play("the next release", "release.yml", Event("push", "refs/tags/v2"), os=["macos-15"])
     begun.project.upgrade("init", "257.2", {"postinst": b"#!/bin/sh\nexit 0\n"})
     begun.play("a newer package", "update-lock.yml", weekly)
     begun.project.upgrade("init", "257.3", {"postinst": b"#!/bin/sh\nexit 1\n"})
@@ -93,6 +96,22 @@ def story(begun: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
         (begun.runner.folder / "tracker.json").write_bytes(audited_builds.tracker(KNOWN | more))
         begun.play(title, "audit.yml", weekly)
     return begun
+
+
+@contextmanager
+def next_release(story: Story) -> Iterator[None]:
+    """Inside the block, version 2 is committed and tagged; afterwards it is withdrawn, so that v1 is the latest."""
+    image = story.project.definition / "image.toml"
+    kept = image.read_text()
+    image.write_text(kept.replace('version = "1"', 'version = "2"', 1))
+    story.project.commit("version 2")
+    story.project.tag("v2")
+    yield
+    image.write_text(kept)
+    story.project.commit("withdrawn")
+    state = story.runner.hub
+    del state["releases"]["v2"]
+    (story.runner.folder / "hub/state.json").write_text(json.dumps(state))
 
 
 @contextmanager

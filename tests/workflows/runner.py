@@ -27,11 +27,13 @@ TIMEOUT: Final = 300
 _UNPACK: Final = (
     'python -m tarfile --extract "$RUNNER_TEMP/check-release/release.tar.gz" "$RUNNER_TEMP/check-release" --filter data'
 )
+_UNPACK_BEFORE: Final = "python -m tarfile --extract build/before/release.tar.gz build/before --filter data"
 _WITHOUT_FILTERS: Final[Mapping[str, tuple[str, str]]] = (
     {}
     if hasattr(tarfile, "data_filter")
     else {
-        _UNPACK: (_UNPACK.removesuffix(" --filter data"), "this Python is older than 3.11.4; the action asks for 3.13")
+        command: (command.removesuffix(" --filter data"), "this Python is older than 3.11.4; the job asks for 3.13")
+        for command in (_UNPACK, _UNPACK_BEFORE)
     }
 )
 _ATTEST: Final = 'pluto-image attest "$RELEASE"'

@@ -103,6 +103,15 @@ class TestRelease:
         assert details["builder"]["id"] == f"{place}/.github/workflows/build-release.yml@refs/tags/v1"
         assert details["metadata"]["invocationId"].startswith(f"{place}/actions/runs/")
 
+    def test_the_next_one_says_what_it_changes(self, story: Story) -> None:
+        succeeded(story.jobs["the next release"], but=("verify/report",))
+        folder = story.runner.folder / "hub/assets/v2"
+        text = (folder / "difference.md").read_text()
+        assert text.startswith("# Release\n\nDifferent: ")
+        assert "| release | `tiny 1` | `tiny 2` |" in text
+        assert (folder / "difference.html").read_text().startswith("<!doctype html>")
+        assert not (story.runner.folder / "hub/assets/v1/difference.md").exists(), "nothing was before the first one"
+
     def test_it_is_not_published_again(self, story: Story) -> None:
         found = results(story.jobs["the release again"])
         assert found == {"admit": "failure", "build": "skipped", "publish": "skipped", "verify": "skipped"}
