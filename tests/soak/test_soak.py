@@ -28,3 +28,10 @@ def test_what_must_not_be_is_said() -> None:
     said = "; ".join(report.problems(SHORT))
     for words in ("fetch: busy", "a wrong secret", "the notary ended", "never run", "memory"):
         assert words in said
+
+
+def test_what_is_held_for_a_moment_is_not_what_is_kept() -> None:
+    bursts = Report(memory=[(at / 2, 100.0 if at % 5 == 0 else 160.0 + at) for at in range(41)])
+    assert bursts.growth(SHORT) == 1
+    kept = Report(memory=[(at, mib + (0 if at < 15 else 40)) for at, mib in bursts.memory])
+    assert kept.growth(SHORT) == pytest.approx(1.4)
