@@ -31,7 +31,8 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         description="Tell a file by its content and show what is in it: a UKI or other PE image, a disk with a GPT, "
         "TDVF firmware, an event log of any form that replay reads, a CCEL table, launch.json, measurements.json, "
         "harvested inputs, an evidence envelope, a TDX quote (raw, hex or JSON array), collateral, a launch "
-        "endorsement. Nothing is judged.",
+        "endorsement, a statement (release.json, provenance, confirmation, revocation, dissent) alone, in an envelope "
+        "or in a Sigstore bundle, a digest list, a trust file. Nothing is judged.",
     )
     sub.add_argument("file", metavar="FILE", type=Path, help="the file")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> Result:
         return found
     if data.lstrip()[:1] == b"{" and (b'"tcb_info"' in data or b'"pluto-collateral-bundle"' in data[:200]):
         return _collateral(arguments.file)
-    document = _json(data) if data.lstrip()[:1] == b"{" else None
+    document = _json(data) if data.lstrip()[:1] == b"{" else _text(data)
     if document is not None:
         return document
     if data[4:8] in _FIRST_TYPES or oak.begins(data) or cel.begins(data) or b'"event_log"' in data or b'"imr"' in data:
@@ -200,6 +201,13 @@ def _endorsement(data: bytes) -> Result | None:
     return endorsement.inspected(data)
 
 
+def _text(data: bytes) -> Result | None:
+    from pluto_measure.commands import inspect_signed
+
+    document = inspect_signed.text(data)
+    return None if document is None else Result(document, pretty(document))
+
+
 def _json(data: bytes) -> Result | None:
     """One of our own documents; None for an object that is none of them, which may be a log."""
     parsed = loads(data, what="file")
@@ -215,5 +223,9 @@ def _json(data: bytes) -> Result | None:
     elif "evidence" in parsed and "claims" in parsed:
         document = {"format": "evidence envelope", **_envelope(data)}
     else:
-        return None
+        from pluto_measure.commands import inspect_signed
+
+        if (signed := inspect_signed.document(parsed, data)) is None:
+            return None
+        document = signed
     return Result(document, pretty(document))
