@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -43,6 +44,10 @@ class Result:
 Command = Callable[[argparse.Namespace], Result]
 
 
+class _EndedError(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what it began to write is taken away."""
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **how: Any) -> None:
         # No abbreviations: `run` looks for the word --json, and a new option must not change what an old call means.
@@ -65,7 +70,8 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     as_json = "--json" in words
     try:
         first = next((word for word in words if word != "--json"), None)
-        result = _version(top.prog) if first == _VERSION else _asked(top, words)
+        with _ended_like_interrupted():
+            result = _version(top.prog) if first == _VERSION else _asked(top, words)
         for note in result.notes:
             _tell(f"{top.prog}: {printable(note)}")
         if not result.written:
@@ -76,8 +82,9 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             _tell(f"{top.prog}: hint: {printable(error.hint)}")
         return _failed(described(error), error.exit_code, as_json)
     except KeyboardInterrupt as error:
-        _tell(f"{top.prog}: interrupted")
-        return _failed({**_described("Interrupted", "interrupted"), **_noted(error)}, 130, as_json)
+        how, code = ("ended by SIGTERM", 143) if isinstance(error, _EndedError) else ("interrupted", 130)
+        _tell(f"{top.prog}: {how}")
+        return _failed({**_described("Interrupted", how), **_noted(error)}, code, as_json)
     except Exception as error:  # noqa: BLE001  a bug of ours: its place for people, its name for programs
         import traceback  # only a bug of ours needs it
 
@@ -85,6 +92,26 @@ def run(top: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         _tell(f"{top.prog}: error: this is a bug in {top.prog}, not in what you gave it")
         return _failed({**_described(type(error).__name__, str(error)), **_noted(error)}, 1, as_json)
     return result.exit_code
+
+
+@contextlib.contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """While a command runs, unless it or our caller has an answer of its own to SIGTERM."""
+
+    def end(*_: object) -> NoReturn:
+        raise _EndedError
+
+    try:
+        ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if ours:
+            signal.signal(signal.SIGTERM, end)
+    except ValueError:  # only the main thread is told of signals
+        ours = False
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _asked(top: argparse.ArgumentParser, words: Sequence[str]) -> Result:

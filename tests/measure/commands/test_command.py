@@ -6,8 +6,10 @@ import importlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -136,3 +138,53 @@ def test_sources_that_are_not_installed_have_no_version(
     monkeypatch.setattr(metadata, "version", absent)
     assert main(["--version"]) == 6
     assert "does not know its version" in capsys.readouterr().err
+
+
+def test_a_command_that_is_ended_takes_away_what_it_began(tmp_path: Path) -> None:
+    """SIGTERM, as a service manager or a canceled job sends it: the same as Ctrl-C, with the code that shells give."""
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from pluto_measure.command import Result, parser, run\n"
+        "def act(_):\n"
+        "    begun = Path(sys.argv[1])\n"
+        "    begun.touch()\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        begun.unlink()\n"
+        "top = parser('here', '')\n"
+        "top.add_argument('--json', action='store_true')\n"
+        "top.set_defaults(run=act)\n"
+        "sys.exit(run(top, ['--json']))\n"
+    )
+    begun = tmp_path / "begun"
+    process = subprocess.Popen([sys.executable, "-c", program, str(begun)], stdout=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 30
+    while not begun.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert json.loads(out)["error"] == {"kind": "Interrupted", "message": "ended by SIGTERM", "hint": None}
+    assert not begun.exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_answer_to_sigterm_that_is_there_stays() -> None:
+    def answer(*_: object) -> None:
+        raise AssertionError
+
+    def act(_: object) -> Result:
+        assert signal.getsignal(signal.SIGTERM) is answer
+        return Result({})
+
+    top = parser("here", "")
+    top.set_defaults(run=act)
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        assert run(top, []) == 0
+        assert signal.getsignal(signal.SIGTERM) is answer
+    finally:
+        signal.signal(signal.SIGTERM, before)
