@@ -24,8 +24,10 @@ CODES = """| exit code | means |
 | 4 | not authentic |
 | 5 | refused by policy, or different |
 | 6 | somebody else failed: network, tool, cloud |
+| 130, 143 | interrupted, by Ctrl-C or SIGTERM; what was half written is taken away |
 
-With `--json` one document goes to standard output at every exit code; people read standard error.
+With `--json` one document goes to standard output at every exit code; people read standard error. `--version` tells the
+program's version.
 """
 
 
