@@ -27,6 +27,18 @@ def test_the_page_lists_exactly_the_modules_of_the_tree() -> None:
     assert modules_on_page() == modules_in_tree()
 
 
+def test_the_page_says_of_every_room_what_lies_there() -> None:
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).glob("*/__init__.py")
+        if path.parent.name != "commands"
+    }
+    section = PAGE.read_text().split("\n## Rooms\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`([\w/]+)`", " ".join(rows))) == rooms
+
+
 def test_every_module_says_what_it_is_for() -> None:
     silent = [name for name in sorted(modules_in_tree()) if not (ROOT / name).read_text().startswith(('"""', 'r"""'))]
     assert silent == []
