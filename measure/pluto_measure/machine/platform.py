@@ -170,7 +170,7 @@ class Platform:
 
     @property
     def order(self) -> str:
-        """The order in which this VMM adds and extends pages: a key of `predict.mrtd.ORDERS`."""
+        """The order in which this VMM adds and extends pages: a key of `machine.mrtd.ORDERS`."""
         if self.page_order is not None:
             return self.page_order
         return order_of_qemu(self.version) if self.vmm == "qemu" else "interleaved"

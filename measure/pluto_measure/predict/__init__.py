@@ -1,6 +1,6 @@
 """Predict the event log of a boot from digests: one expected event after the other, each with its reason. Pure.
 
-Registers follow by replay (`pluto_measure.registers.replay.replay_expected`), MRTD from the firmware (`predict.mrtd`).
+Registers follow by replay (`pluto_measure.registers.replay.replay_expected`), MRTD from the firmware (`machine.mrtd`).
 """
 
 from __future__ import annotations
