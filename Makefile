@@ -17,6 +17,8 @@ FLAVOUR ?= $(shell if git status --porcelain -- image measure notary deploy requ
 	pyproject.toml Makefile README.md LICENSE 2>/dev/null | grep -q .; \
 	then echo debug; else echo release; fi)
 PYTEST := $(BIN)/python -m pytest -q
+WORKERS ?= auto
+PYTEST_ON_ALL := $(PYTEST) -n $(WORKERS)
 
 .PHONY: run stop prove test test-image test-kills test-boots test-root test-root-more soak quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
@@ -58,7 +60,7 @@ harvest: .venv/.run
 		--platforms $(DEFINITION)/platforms.toml --table $(DEFINITION)/platform-inputs.json
 
 test: inputs
-	$(PYTEST) -m "not more_boots and not more_image and not more_kills and not root and not online" $(T)
+	$(PYTEST_ON_ALL) -m "not more_boots and not more_image and not more_kills and not root and not online" $(T)
 
 # All tests of the notary under the interpreter and libraries of the image; `make test` has a choice of them.
 test-image: inputs
@@ -66,7 +68,7 @@ test-image: inputs
 
 # Deployments in clouds, killed or refused at every change that a command makes; `make test` has some of them.
 test-kills: .venv/.dev
-	$(PYTEST) -m more_kills $(T)
+	$(PYTEST_ON_ALL) -m more_kills $(T)
 
 # Other versions of systemd-stub, which the further boots are started with.
 stubs: .venv/.dev
@@ -87,7 +89,7 @@ soak: .venv/.dev
 	$(BIN)/python tests/soak/run.py $(SECONDS)
 
 quick: .venv/.dev
-	$(PYTEST) -m "not slow and not boot and not more_boots and not more_kills and not root and not online and not interop" $(T)
+	$(PYTEST_ON_ALL) -m "not slow and not boot and not more_boots and not more_kills and not root and not online and not interop" $(T)
 
 fuzz: .venv/.dev
 	PLUTO_FUZZ_EXAMPLES=20000 $(PYTEST) tests/fuzz

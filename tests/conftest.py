@@ -1,4 +1,4 @@
-"""What all tests share: where real data lies, and which skips are legal.
+"""What all tests share: where real data lies, which skips are legal, and what several processors take from each other.
 
 With PLUTO_STRICT_SKIPS=1 (CI) a skip whose reason is not in the table of docs/testing.md fails the run, so that a
 tool that `.ci/run` installs cannot go missing unnoticed.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+BOOTED = "tests/end_to_end/"
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skips that are not legal here (docs/testing.md)")
         for line in _illegal:
             terminalreporter.line(line, red=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On several processors, files with long tests come first, so that all processors are done at about one time."""
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if any(item.get_closest_marker(name) for name in ("slow", "boot"))}
+        items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A processor takes a whole file; of the tests that boot a whole folder, since they share what was booted."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::", 1)[0]
+            return BOOTED if path.startswith(BOOTED) else path
+
+    config.option.loadscopereorder = False  # the order is ours: see above
+    return ByFile(config, log)
