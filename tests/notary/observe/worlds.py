@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from notary.observe import wire
+from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.limits import ObserveLimits
 from pluto_notary.observe.opened import opened
 from pluto_notary.observe.recording import Opened, Recording
@@ -46,6 +47,8 @@ PSS: dict[int, Any] = {
     0x080B: hashes.SHA512(),
 }
 X25519, P256 = 0x001D, 0x0017
+TO_P256 = {51: wire.u16(P256)}  # what a HelloRetryRequest says
+QUESTION, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nthe answer"
 SCHEMES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0809, 0x080A, 0x080B, 0x0401)
 Change = Mapping[str, Callable[[bytes], bytes]]
 Extensions = Mapping[int, bytes | None]  # None: without it
@@ -348,10 +351,11 @@ def _block(found: Extensions) -> bytes:
 def talked(**fields: Any) -> Tls13:
     """A session with a question, an answer in two records, and an end."""
     made = Tls13(**fields)
-    made.client.data(b"GET / HTTP/1.1\r\n\r\n")
+    head = len(ANSWER) - len(b"the answer")
+    made.client.data(QUESTION)
     made.site.ticket()
-    made.site.data(b"HTTP/1.1 200 OK\r\n\r\n")
-    made.site.data(b"the answer")
+    made.site.data(ANSWER[:head])
+    made.site.data(ANSWER[head:])
     made.client.close()
     made.site.close()
     return made
@@ -360,3 +364,19 @@ def talked(**fields: Any) -> Tls13:
 def read(made: Any, *, host: str = HOST, secret: bytes | None = None, limits: ObserveLimits = LIMITS) -> Opened:
     """What the code under test makes of a session."""
     return opened(made.recording, made.secret if secret is None else secret, host=host, judge=judge, limits=limits)
+
+
+def refusal(made: Any, **changes: Any) -> tuple[str, str]:
+    """Code and problem of the error with which a session is refused. `changes`: as of `read`."""
+    try:
+        read(made, **changes)
+    except ObserveError as error:
+        return error.code, error.problem
+    raise AssertionError("the session was opened")
+
+
+def refused(made: Any, code: str = "tls", **changes: Any) -> str:
+    """The problem of a session that is refused with this code."""
+    found, problem = refusal(made, **changes)
+    assert found == code, problem
+    return problem
