@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from simulators.notary import whole
 
+Start = Callable[..., whole.Running]  # the fixture `start`
 HOST: Final = "shop.example"
 CANARY: Final = "c4n4ry0f7h3c4g3"
 BODY: Final = json.dumps({"price": "12.50", "stock": 7, "owner": CANARY}).encode()

@@ -11,7 +11,7 @@ import h11
 import pytest
 from OpenSSL import SSL
 
-from notary.server.shared import CANARY, PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import CANARY, PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from pluto_notary.manifest.workers import Workers
 from pluto_notary.protocol.errors import ChannelError
@@ -27,7 +27,6 @@ from pluto_notary.server.session import HttpSession
 from pluto_notary.statement.proof import Proof
 from simulators.notary import clients, whole
 
-Start = Callable[..., whole.Running]
 # One of each: what a bug lets go ahead of time shows at once.
 TIGHT = replace(QUICK, fetches=1, channels=1, connections_of_one=1)
 AT_REST = 5  # tasks: the server, its accepting, its stopping, the epochs', the clock's

@@ -9,13 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from notary.server.shared import JSON, PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import JSON, PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from simulators.notary import clients, whole
 from simulators.notary.sites import Visit
 from simulators.notary.sites import whole as whole_page
-
-Start = Callable[..., whole.Running]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

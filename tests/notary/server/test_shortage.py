@@ -9,14 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from notary.server.shared import PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from pluto_notary.limits import Limits
 from pluto_notary.trusted_time.errors import ClockError
 from simulators.notary import clients, whole
 from simulators.notary.sites import Visit
-
-Start = Callable[..., whole.Running]
 
 
 def get(notary: whole.Running, path: str) -> tuple[int, str]:

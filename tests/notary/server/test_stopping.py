@@ -6,12 +6,24 @@ import gc
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 
-from notary.server.shared import BODY, CANARY, HOST, JSON, PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import (
+    BODY,
+    CANARY,
+    HOST,
+    JSON,
+    PROTOCOLS,
+    QUICK,
+    SECRETS,
+    Start,
+    Watched,
+    lives,
+    manifest,
+    refused,
+)
 from pluto_measure.record import replace
 from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest
@@ -20,8 +32,6 @@ from pluto_notary.server.edge import client_of
 from simulators.notary import clients, whole
 from simulators.notary.certificates import Authority
 from simulators.notary.sites import Site, Visit, page
-
-Start = Callable[..., whole.Running]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
