@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from notary.protocol.test_strangers import BROWSER, node, run, stranger
+from notary.protocol.strangers import BROWSER, node, run, stranger
 from pluto_notary.cli import main
 from pluto_notary.manifest import Manifest
 from simulators.notary import sites, today, whole

@@ -1,9 +1,10 @@
-"""Manifests and answers of sites that do not exist: a bank's JSON, a shop's page; and an exchange with either."""
+"""Manifests and answers of sites that do not exist: a bank's JSON, a shop's page; exchanges with them; the schema."""
 
 from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 from pluto_notary.fetch.limits import FetchLimits
@@ -11,6 +12,7 @@ from pluto_notary.fetch.outgoing import prepared
 from pluto_notary.manifest import Manifest, Value
 from pluto_notary.web import Exchange, Headers, WebRequest, WebResponse
 
+SCHEMA = json.loads((Path(__file__).parents[3] / "notary/pluto_notary/schemas/manifest.v2.json").read_text())
 BANK: dict[str, Any] = {
     "manifestVersion": "2",
     "id": "bank-balance",
