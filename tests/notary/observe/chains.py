@@ -95,15 +95,7 @@ def made(
     """A certificate by `issuer`, or by itself. `key`, `signed_by`: names of keys, by default one for each subject."""
     key = key or f"p256.{subject}"
     signer = signed_by or (issuer.key if issuer else key)
-    start, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (first, last))
-    builder = x509.CertificateBuilder(
-        issuer.value.subject if issuer else name(subject),
-        name(subject),
-        public_of(key),
-        x509.random_serial_number(),
-        start,
-        end,
-    )
+    builder = _begun(subject, issuer, key, first, last)
     default = ("key_cert_sign", "crl_sign") if authority else ("digital_signature",)
     for extension, critical in (
         (x509.BasicConstraints(ca=authority, path_length=path_length), True),
@@ -121,6 +113,13 @@ def made(
             builder = builder.add_extension(extension, critical=critical)
     how = None if signer.startswith("ed25519") else algorithm or hashes.SHA256()
     return Certificate(builder.sign(key_of(signer), how), key)
+
+
+def _begun(subject: str, issuer: Certificate | None, key: str, first: int, last: int) -> x509.CertificateBuilder:
+    """Names, key and time of a certificate."""
+    start, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (first, last))
+    by = issuer.value.subject if issuer else name(subject)
+    return x509.CertificateBuilder(by, name(subject), public_of(key), x509.random_serial_number(), start, end)
 
 
 def site(issuer: Certificate, *names: str, **changes: Any) -> Certificate:

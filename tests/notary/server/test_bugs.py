@@ -25,7 +25,7 @@ from pluto_notary.server.notary import Notary
 from pluto_notary.server.prover import Prover
 from pluto_notary.server.session import HttpSession
 from pluto_notary.statement.proof import Proof
-from simulators.notary import clients, whole
+from simulators.notary import clients, web
 
 # One of each: what a bug lets go ahead of time shows at once.
 TIGHT = replace(QUICK, fetches=1, channels=1, connections_of_one=1)
@@ -47,7 +47,7 @@ WORK: list[tuple[Any, str]] = [
     (Prover, "prove"),
     (Prover, "_proof"),
     (Notary, "key_evidence"),
-    (whole, "fetch"),
+    (web, "fetch"),
     (Workers, "check"),
     (Workers, "values"),
     (Proof, "sign"),
