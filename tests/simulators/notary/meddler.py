@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
@@ -16,7 +17,7 @@ from typing import Self
 Change = Callable[[Iterator[bytes], bytearray], Iterable[bytes]]
 
 
-class Path:
+class Path(ABC):
     """A way between a notary and a site, on which somebody stands; a subclass says what becomes of a connection."""
 
     def __init__(self, port: int) -> None:
@@ -45,8 +46,9 @@ class Path:
                 notary, _ = self._listener.accept()
                 self._start(self._between, notary)
 
+    @abstractmethod
     def _between(self, notary: socket.socket) -> None:
-        raise NotImplementedError
+        """One connection, until it is over."""
 
 
 class Meddler(Path):
