@@ -23,6 +23,7 @@ from pluto_notary.manifest import Manifest
 from pluto_notary.statement.proof import Proof
 from simulators.notary import sites, today, whole
 from simulators.notary.certificates import Authority
+from simulators.notary.manifests import PRICE
 from simulators.notary.relay import Relay
 from simulators.notary.today import Folder
 
@@ -33,11 +34,7 @@ def manifest(**request: Any) -> Manifest:
     document = {
         "manifestVersion": "2",
         "request": {"method": "GET", "url": f"https://{HOST}/item/7", "headers": {}, **request},
-        "response": {
-            "status": "200",
-            "headers": {"content-type": "application/json"},
-            "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
-        },
+        "response": PRICE,
     }
     return Manifest.parse(json.dumps(document).encode())
 

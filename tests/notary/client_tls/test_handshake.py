@@ -9,13 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from notary.client_tls.certificates import HOST
-from notary.client_tls.sessions import (
-    IDENTITY,
-    VERSIONS,
-    connected,
-    joined,
-    new_client,
-)
+from notary.client_tls.sessions import IDENTITY, VERSIONS, connected, joined, new_client
 from pluto_measure.errors import RefusedError
 from pluto_notary.client.tls import errors, messages
 from pluto_notary.client.tls.groups import SECP256R1, SECP384R1, X25519

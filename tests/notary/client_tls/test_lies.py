@@ -9,18 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notary.client_tls.sessions import (
-    CCS,
-    IDENTITY,
-    VERSIONS,
-    body,
-    flipped,
-    joined,
-    judge,
-    new_client,
-    put,
-    refused,
-)
+from notary.client_tls.sessions import CCS, IDENTITY, VERSIONS, body, flipped, joined, judge, new_client, put, refused
 from pluto_notary.client.tls import errors, messages
 from pluto_notary.client.tls.errors import TlsError
 from pluto_notary.client.tls.groups import SECP256R1, X25519

@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notary.client_tls.sessions import (
-    CCS,
-    IDENTITY,
-    VERSIONS,
-    connected,
-    new_client,
-)
+from notary.client_tls.sessions import CCS, IDENTITY, VERSIONS, connected, new_client
 from pluto_notary.client.tls import errors, messages, records
 from pluto_notary.client.tls.errors import TlsError
 from pluto_notary.client.tls.groups import SECP256R1

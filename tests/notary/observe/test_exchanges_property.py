@@ -9,16 +9,7 @@ import h11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notary.observe.http1 import (
-    GET,
-    LIMITS,
-    OK,
-    ONE,
-    answered,
-    asked,
-    read,
-    refused,
-)
+from notary.observe.http1 import GET, LIMITS, OK, ONE, answered, asked, read, refused
 from pluto_measure.record import replace
 from pluto_notary.fetch.errors import TargetError
 from pluto_notary.fetch.http1 import Http1Session

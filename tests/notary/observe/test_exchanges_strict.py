@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notary.observe.http1 import (
-    GET,
-    ONE,
-    answered,
-    asked,
-    read,
-    refused,
-)
+from notary.observe.http1 import GET, ONE, answered, asked, read, refused
 from simulators.notary.sites import chunked, whole
 
 

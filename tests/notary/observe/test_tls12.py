@@ -24,15 +24,7 @@ from notary.observe.openssl import (
     pem,
     server,
 )
-from notary.observe.worlds import (
-    HOST,
-    LIMITS,
-    certificate_of,
-    judge,
-    key_of,
-    read,
-    refused,
-)
+from notary.observe.worlds import HOST, LIMITS, certificate_of, judge, key_of, read, refused
 from notary.observe.worlds12 import ECDSA_128, SUITES, Changed, Tls12, talked
 from pluto_measure.record import replace
 from pluto_notary.observe.errors import ObserveError

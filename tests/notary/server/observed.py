@@ -7,11 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from notary.server.shared import (
-    HOST,
-    SECRETS,
-    manifest,
-)
+from notary.server.shared import HOST, SECRETS, manifest
 from simulators.notary import whole
 from simulators.notary.certificates import Authority
 from simulators.notary.observers import EndedError, Observer, asking

@@ -11,6 +11,7 @@ from pluto_measure.errors import PlutoError
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from simulators.notary import whole
+from simulators.notary.manifests import PRICE
 
 Start = Callable[..., whole.Running]  # the fixture `start`
 HOST: Final = "shop.example"
@@ -55,11 +56,7 @@ def document() -> dict[str, Any]:
             "body": {"note": CANARY},
             "vars": {"token": {"description": CANARY, "pattern": "^[0-9a-z]*$"}},
         },
-        "response": {
-            "status": "200",
-            "headers": {"content-type": "application/json"},
-            "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
-        },
+        "response": PRICE,
     }
 
 

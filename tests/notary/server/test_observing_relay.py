@@ -13,16 +13,7 @@ from contextlib import suppress
 import pytest
 
 from notary.server.observed import Observe, drinks, drinks_until, request
-from notary.server.shared import (
-    BODY,
-    HOST,
-    JSON,
-    PROTOCOLS,
-    QUICK,
-    Start,
-    Watched,
-    refused,
-)
+from notary.server.shared import BODY, HOST, JSON, PROTOCOLS, QUICK, Start, Watched, refused
 from pluto_measure.record import replace
 from pluto_notary.protocol.frames import encode
 from pluto_notary.protocol.messages import Observe as ObserveMessage

@@ -62,6 +62,12 @@ SHOP: dict[str, Any] = {
         },
     },
 }  # fmt: skip
+# The `response` of a manifest that asks for a price, in JSON.
+PRICE: dict[str, Any] = {
+    "status": "200",
+    "headers": {"content-type": "application/json"},
+    "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
+}
 ACCOUNT_PAGE = b"""<!DOCTYPE html>
 <html><head><title>Your account</title><script>var level = "<b class=level>no</b>";</script></head><body>
 <div id="member" class="box wide"><h1>Hello,
