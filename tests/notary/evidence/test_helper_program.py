@@ -30,7 +30,7 @@ from simulators.tpm_quotes import BOOT, log_of
 
 pytestmark = pytest.mark.interop
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REQUEST = NodeRequest(b"\1\2\3", b"\5" * 32)
 # What systemd does before it starts a service: descriptors from 3 on, their names, and the process they are meant for.

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from notary.selfcheck import RunningServer
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope
 from pluto_notary import events
@@ -27,18 +24,6 @@ from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.insecure import InsecureProvider
 from pluto_notary.limits import Limits
 
-
-def _selfcheck() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("notary_selfcheck", Path(__file__).with_name("selfcheck.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-RunningServer = _selfcheck().RunningServer
 QUICK = Limits(
     connections=4,
     handshake_seconds=1.0,
