@@ -23,6 +23,7 @@ from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.insecure import InsecureProvider
 from pluto_notary.limits import Limits
+from pluto_notary.server.edge import client_of
 
 QUICK = Limits(
     connections=4,
@@ -203,3 +204,18 @@ def test_no_verifier_knows_insecure_evidence(server: Any) -> None:
     document = server.get("/v1/evidence?nonce=00")[1]
     with pytest.raises(FormatError, match="insecure"):
         Envelope.parse(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("2001:db8:1:2:3:4:5:6", 5, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
+        ("", ""),
+        (("no address", 1), ""),
+    ],
+)
+def test_a_client_is_an_address_or_a_site(address: object, client: str) -> None:
+    assert client_of(address) == client
