@@ -27,7 +27,7 @@ def request() -> bytes:
 
 
 def pours(visit: Visit) -> None:
-    """A site that says more than anybody wants."""
+    """Bytes without end, as fast as they are taken."""
     with suppress(OSError):
         while not visit.site.over.is_set():
             visit.send(bytes(65536))

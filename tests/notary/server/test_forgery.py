@@ -21,6 +21,7 @@ import pytest
 
 from notary.observe.wire import split
 from notary.server.careless import LONG
+from notary.server.observed import observing
 from notary.server.shared import BODY, HOST, JSON, QUICK, SECRETS, Watched, manifest
 from pluto_measure.errors import RefusedError
 from pluto_measure.findings import failures
@@ -154,7 +155,7 @@ def test_a_notary_refuses_to_look_at_it_unless_asked(authority: Authority) -> No
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
         whole.running(authority, {HOST: site}, limits=QUICK) as notary,
     ):
-        with Observer(notary.client(manifest(), **SECRETS), authority, HOST) as client:
+        with observing(notary, authority) as client:
             client.connect().shake().ask(asking(manifest(), whole.order(manifest(), **SECRETS))).hear_all().close()
             client.client.send(encode(Reveal(client.tls.secret, 0)))
             while (heard := client.client.hear()) is not None and heard[0] == clients.PROGRESS:
