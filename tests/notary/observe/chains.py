@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from notary.observe import worlds
+from notary.observe.keys import key_of
 
 NOW = 1_800_000_000  # Unix time, about which certificates are valid
 DAY = 86400
-
-
-@functools.cache
-def key_of(kind: str) -> Any:
-    """A private key by name; the kind is what stands before the first dot, and alone names one of `worlds`."""
-    if kind in ("p256", "rsa"):
-        return worlds.key_of(kind)
-    kind = kind.partition(".")[0]
-    curves = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1(), "k256": ec.SECP256K1()}
-    if kind in curves:
-        return ec.generate_private_key(curves[kind])
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if kind == "dsa":
-        return dsa.generate_private_key(2048)
-    return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
 
 
 def public_of(kind: str) -> Any:

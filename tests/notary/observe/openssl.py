@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 
-from notary.observe.worlds import HOST, certificate_of, key_of
+from notary.observe.keys import certificate_of, key_of
+from notary.observe.worlds import HOST
 from notary.observe.worlds12 import ECDSA_128, ECDSA_256, ECDSA_CHACHA, RSA_128, RSA_256, RSA_CHACHA
 from pluto_notary.observe.recording import Recording
 

@@ -11,8 +11,9 @@ import pytest
 from OpenSSL import SSL
 
 from notary.observe import wire
+from notary.observe.keys import certificate_of
 from notary.observe.openssl import pem, showing
-from notary.observe.worlds import HOST, LIMITS, certificate_of, judge
+from notary.observe.worlds import HOST, LIMITS, judge
 from pluto_notary.client.tls.client import TlsClient
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened

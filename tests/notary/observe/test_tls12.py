@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from notary.observe import wire
+from notary.observe.keys import certificate_of, key_of
 from notary.observe.openssl import (
     ANSWER,
     NO_EXTENDED_MASTER_SECRET,
@@ -24,7 +25,7 @@ from notary.observe.openssl import (
     pem,
     server,
 )
-from notary.observe.worlds import HOST, LIMITS, certificate_of, judge, key_of, read, refused
+from notary.observe.worlds import HOST, LIMITS, judge, read, refused
 from notary.observe.worlds12 import ECDSA_128, SUITES, Changed, Tls12, talked
 from pluto_measure.record import replace
 from pluto_notary.observe.errors import ObserveError

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from notary.observe import wire
+from notary.observe.keys import certificate_of
 from notary.observe.openssl import kind_of
-from notary.observe.worlds import HOST, RETRY, certificate_of, each_alone, pieces, read, refused
+from notary.observe.worlds import HOST, RETRY, each_alone, pieces, read, refused
 from notary.observe.worlds12 import ECDSA_128, HELLO_REQUEST, RSA_128, SUITES, Changed, Tls12, talked
 from pluto_notary.observe.errors import ObserveError
 

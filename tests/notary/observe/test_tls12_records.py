@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notary.observe import wire
+from notary.observe.keys import certificate_of, key_of
 from notary.observe.openssl import ANSWER, REQUEST, by_openssl
-from notary.observe.worlds import HOST, LIMITS, certificate_of, judge, key_of, read, refused
+from notary.observe.worlds import HOST, LIMITS, judge, read, refused
 from notary.observe.worlds12 import ECDSA_128, ECDSA_CHACHA, HELLO_REQUEST, Changed, Tls12, talked
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened

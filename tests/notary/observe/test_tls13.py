@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from notary.observe import wire
+from notary.observe.keys import certificate_of
 from notary.observe.worlds import (
     ANSWER,
     LIMITS,
@@ -20,7 +21,6 @@ from notary.observe.worlds import (
     X25519,
     Cut,
     Tls13,
-    certificate_of,
     coalesced,
     each_alone,
     judge,

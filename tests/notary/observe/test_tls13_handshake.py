@@ -7,20 +7,8 @@ from typing import Any
 import pytest
 
 from notary.observe import wire
-from notary.observe.worlds import (
-    ANSWER,
-    HOST,
-    LIMITS,
-    P256,
-    RETRY,
-    TO_P256,
-    X25519,
-    Change,
-    certificate_of,
-    read,
-    refusal,
-    talked,
-)
+from notary.observe.keys import certificate_of
+from notary.observe.worlds import ANSWER, HOST, LIMITS, P256, RETRY, TO_P256, X25519, Change, read, refusal, talked
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened
 

@@ -15,21 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 
 from notary.observe import wire
+from notary.observe.keys import SCHEMES, certificate_of
 from notary.observe.openssl import pem, showing
-from notary.observe.worlds import (
-    HOST,
-    LIMITS,
-    P256,
-    RETRY,
-    SCHEMES,
-    SUITES,
-    X25519,
-    Schedule,
-    Side,
-    certificate_of,
-    judge,
-    read,
-)
+from notary.observe.worlds import HOST, LIMITS, P256, RETRY, SUITES, X25519, Schedule, Side, judge, read
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened
 from pluto_notary.observe.recording import Recording

@@ -17,7 +17,8 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from notary.observe import wire
-from notary.observe.worlds import HOST, SCHEMES, certificate_of, coalesced, key_of, sign
+from notary.observe.keys import SCHEMES, certificate_of, key_of, sign
+from notary.observe.worlds import HOST, coalesced
 from pluto_notary.observe.recording import Recording
 
 ECDSA_128, ECDSA_256, ECDSA_CHACHA = 0xC02B, 0xC02C, 0xCCA9
