@@ -1,4 +1,4 @@
-"""Weaknesses of a public notary that only a whole one can have, by the numbers of docs/weaknesses.md: ours has none."""
+"""Weaknesses of an earlier notary that only a whole one can have, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 
