@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from notary.calls import BODY, HOST, MANIFEST, Call
 from pluto_measure.collateral.store import Store
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.collateral_bundle import Bundle
-from pluto_notary.cli import main
 from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest
 from pluto_notary.trusted_time.errors import ClockError
@@ -27,31 +27,7 @@ from simulators.notary.evidence import tdx_envelope
 from simulators.notary.today import Folder
 from simulators.trust_domains import CONFIG, TrustDomain, other
 
-HOST = "shop.example"
 NOBODY = 1  # no site listens on this port
-SECRET = "abcd-secret-1234"
-BODY = json.dumps({"price": "12.50", "odd": "a\u009b2J\u202e\u0007"}).encode()
-MANIFEST: dict[str, Any] = {
-    "manifestVersion": "2",
-    "id": "price",
-    "request": {
-        "method": "GET",
-        "url": f"https://{HOST}/item/7",
-        "headers": {"authorization": "Bearer <% token %>"},
-        "vars": {"token": {"description": "the shop's", "pattern": "^[a-z0-9-]{16}$"}},
-    },
-    "response": {
-        "status": "200",
-        "headers": {"content-type": "application/json"},
-        "body": {
-            "format": "json",
-            "extractors": [
-                {"id": "price", "selector": ["price"], "type": "string"},
-                {"id": "odd", "selector": ["odd"], "type": "string"},
-            ],
-        },
-    },
-}
 
 
 class Provider(whole.TdProvider):
@@ -83,38 +59,6 @@ def site(authority: Authority) -> Iterator[sites.Site]:
 def notary(authority: Authority, site: sites.Site) -> Iterator[whole.Running]:
     with today.running(authority, {HOST: site}) as notary:
         yield notary
-
-
-class Call:
-    """The commands in a verifier's folder. `prove` checks that a failure wrote nothing."""
-
-    def __init__(self, folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capsys = folder, capsys
-        self.out = folder.folder / "proof.json"
-        self.manifest(MANIFEST)
-        folder.write("variables.json", json.dumps({"token": SECRET}))
-
-    def manifest(self, document: dict[str, Any]) -> None:
-        self.folder.write("manifest.json", json.dumps(document))
-
-    def __call__(self, *words: str) -> tuple[int, str, str]:
-        code = main(list(words))
-        out, err = self.capsys.readouterr()
-        assert "Traceback" not in err, err
-        assert SECRET not in out + err
-        return code, out, err
-
-    def prove(self, *more: str, port: int | None = None) -> tuple[int, str, str]:
-        place = self.folder.folder
-        url = f"https://127.0.0.1:{port or self.folder.notary.port}"
-        words = ["--notary", url, "--manifest", str(place / "manifest.json"), "--out", str(self.out)]
-        before = sorted(place.iterdir())
-        said = self("prove", *words, "--variables", str(place / "variables.json"), *more)
-        assert said[0] == 0 or sorted(place.iterdir()) == before
-        return said
-
-    def accepted(self, *more: str, port: int | None = None) -> tuple[int, str, str]:
-        return self.prove(*self.folder.accepting, *more, port=port)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Weaknesses of a public notary that only a whole one can have, by the numbers of docs/weaknesses.md: ours has none."""
+"""Weaknesses of an earlier notary that only a whole one can have, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from pluto_notary.statement.proof import Proof
 from simulators.intel import NOW
 from simulators.notary import sites, whole
 from simulators.notary.certificates import Authority
+from simulators.notary.manifests import PRICE
 from simulators.notary.relay import Relay
 from simulators.trust_domains import REFERENCE
 
@@ -84,12 +85,9 @@ def manifest(path: str = "/item/1", host: str = HOST, **response: Any) -> Manife
 
 
 def document(path: str = "/item/1", host: str = HOST, **response: Any) -> dict[str, Any]:
-    extractors = [{"id": "price", "selector": ["price"], "type": "string"}]
-    body = {"format": "json", "extractors": extractors}
-    stated = {"status": "200", "headers": {"content-type": "application/json"}, "body": body}
     request: dict[str, Any] = {"method": "GET", "url": f"https://{host}{path}", "headers": {"x-token": "<% token %>"}}
     request["vars"] = {"token": {"description": "", "pattern": "^[a-z0-9-]{16}$"}}
-    return {"manifestVersion": "2", "request": request, "response": {**stated, **response}}
+    return {"manifestVersion": "2", "request": request, "response": {**PRICE, **response}}
 
 
 def ask(notary: whole.Running, wanted: Manifest, **changes: Any) -> Proof:

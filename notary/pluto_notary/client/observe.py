@@ -14,16 +14,16 @@ from collections.abc import Callable
 from typing import Final
 
 from pluto_measure.errors import VerificationError
-from pluto_notary.client.prove import Shown, accepted, check, last_word, refusal
+from pluto_notary.client.prove import Shown, accepted, answer, check, last_word, refusal
 from pluto_notary.client.tls.client import TlsClient
 from pluto_notary.client.tls.hello import Judge
 from pluto_notary.client.wire import Wire
 from pluto_notary.fetch.http1 import Http1Session
 from pluto_notary.fetch.limits import FetchLimits
 from pluto_notary.fetch.outgoing import prepared
-from pluto_notary.protocol.messages import Error, Fetch, Hello, Observe, Progress
+from pluto_notary.protocol.messages import Error, Fetch, Hello, Observe
 from pluto_notary.protocol.observe import Data, Reveal
-from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, ObservedSession
+from pluto_notary.protocol.peer import ClosedSession, ObservedSession
 from pluto_notary.statement.proof import Proof
 from pluto_notary.web import WebRequest
 
@@ -53,7 +53,8 @@ def observe(
     hello = Hello(nonce, manifest_digest, fresh)
     session, evidence = accepted(wire, outer_key_digest, hello, appraise=appraise, told=told)
     wire.send(session.observe(Observe(order)))
-    observed = _connected(wire, session, told)
+    observed = answer(wire, session, told)
+    assert isinstance(observed, ObservedSession), "no proof is taken before there is a connection"
     told("asking the web site")
     tls = TlsClient(ready.host, judge=judge, random=random)
     closed = _asked(_Talk(wire, observed, tls), Http1Session(ready, LIMITS))
@@ -102,17 +103,6 @@ class _Talk:
             elif isinstance(message, Error):
                 raise refusal(message)
         return message
-
-
-def _connected(wire: Wire, session: AcceptedSession, told: Callable[[str], None]) -> ObservedSession:
-    while not isinstance(message := session.next_message(), ObservedSession):
-        if message is None:
-            session.feed(wire.receive())
-        elif isinstance(message, Progress):
-            told(message.step)
-        elif isinstance(message, Error):
-            raise refusal(message)
-    return message
 
 
 def _asked(talk: _Talk, http: Http1Session) -> ClosedSession:

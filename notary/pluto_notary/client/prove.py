@@ -12,7 +12,7 @@ from pluto_measure.errors import RefusedError, SourceError, VerificationError
 from pluto_notary.client.wire import Wire
 from pluto_notary.protocol.messages import Error, Evidence, Fetch, Hello, Progress
 from pluto_notary.protocol.messages import Proof as ProofMessage
-from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, Offer, ProverSession
+from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, ObservedSession, Offer, ProverSession
 from pluto_notary.statement.keys import address
 from pluto_notary.statement.proof import Proof
 
@@ -102,7 +102,16 @@ def _offer(wire: Wire, session: ProverSession) -> Offer:
 
 
 def last_word(wire: Wire, session: AcceptedSession | ClosedSession, told: Callable[[str], None]) -> bytes:
-    """The proof's JSON, which the notary owes. RefusedByNotaryError for an error instead; ChannelError, SourceError."""
+    """The proof's JSON, which the notary owes. Raises as `answer`."""
+    message = answer(wire, session, told)
+    assert isinstance(message, ProofMessage), "no session connects where a proof is owed"
+    return message.document
+
+
+def answer(
+    wire: Wire, session: AcceptedSession | ClosedSession, told: Callable[[str], None]
+) -> ProofMessage | ObservedSession:
+    """What comes of the notary's work. RefusedByNotaryError for an error instead; ChannelError, SourceError."""
     while True:
         message = session.next_message()
         if message is None:
@@ -112,8 +121,7 @@ def last_word(wire: Wire, session: AcceptedSession | ClosedSession, told: Callab
         elif isinstance(message, Error):
             raise refusal(message)
         else:
-            assert isinstance(message, ProofMessage)
-            return message.document
+            return message
 
 
 def check(proof: Proof, evidence: Evidence, order: Fetch, manifest_digest: bytes, *, mode: str) -> None:

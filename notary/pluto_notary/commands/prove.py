@@ -49,6 +49,34 @@ the path to the site can forge one"""
 def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command to pluto-notary."""
     sub = subparsers.add_parser("prove", help="get a proof from a notary", description=DESCRIPTION)
+    _add_session(sub)
+    add_judges(sub, collateral="Intel's collateral for the notary's platform", state="")
+    sub.add_argument(
+        "--collateral-out",
+        metavar="FILE",
+        type=Path,
+        help="write the collateral of --state by which the notary was judged, to be handed on with the proof",
+    )
+    sub.add_argument("--fresh", action="store_true", help="ask for evidence made for this session alone")
+    _add_statement(sub)
+    sub.add_argument(
+        "--protocol",
+        choices=["websocket", "tcp"],
+        default="websocket",
+        help="what the connection is upgraded to (default: websocket)",
+    )
+    sub.add_argument("--timeout", metavar="SECONDS", type=float, default=120.0, help="for all of it (default: 120)")
+    sub.add_argument(
+        "--insecure-skip-appraisal",
+        action="store_true",
+        help="believe the notary without evidence, for development; secrets are sent to whoever answers",
+    )
+    sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    sub.set_defaults(run=run)
+
+
+def _add_session(sub: argparse.ArgumentParser) -> None:
+    """Who is asked for what, and how."""
     sub.add_argument("--notary", metavar="URL", required=True, help="https://HOST[:PORT] of the notary")
     sub.add_argument(
         "--manifest",
@@ -74,14 +102,10 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="with --mode observe: whose certificates this computer believes of web sites, in PEM (default: the "
         "system's); the notary judges by its own, too",
     )
-    add_judges(sub, collateral="Intel's collateral for the notary's platform", state="")
-    sub.add_argument(
-        "--collateral-out",
-        metavar="FILE",
-        type=Path,
-        help="write the collateral of --state by which the notary was judged, to be handed on with the proof",
-    )
-    sub.add_argument("--fresh", action="store_true", help="ask for evidence made for this session alone")
+
+
+def _add_statement(sub: argparse.ArgumentParser) -> None:
+    """What the statement says beside what the web site says, and in which form."""
     sub.add_argument("--nonce", metavar="HEX", help="the statement's nonce, 32 bytes (default: random)")
     sub.add_argument("--recipient", metavar="0xADDRESS", default=_NOBODY, help="whose it is (default: nobody's)")
     sub.add_argument("--chain-id", metavar="N", type=int, default=0, help="its chain (default: none)")
@@ -93,20 +117,6 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="whether the statement shows values, or salted digests that are opened one by one (default: values)",
     )
     sub.add_argument("--legacy", action="store_true", help="have the old format's digest signed, too")
-    sub.add_argument(
-        "--protocol",
-        choices=["websocket", "tcp"],
-        default="websocket",
-        help="what the connection is upgraded to (default: websocket)",
-    )
-    sub.add_argument("--timeout", metavar="SECONDS", type=float, default=120.0, help="for all of it (default: 120)")
-    sub.add_argument(
-        "--insecure-skip-appraisal",
-        action="store_true",
-        help="believe the notary without evidence, for development; secrets are sent to whoever answers",
-    )
-    sub.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    sub.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Result:

@@ -69,16 +69,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, in a running loop."""
     outer = make_identity(os.urandom)
     key, events, world = SigningKey.generate(os.urandom), settings.events, settings.world()
-    keeper = EpochKeeper(
-        settings.provider,
-        Keeping(settings.build_id, outer.key_digest, key.public),
-        limits=EpochLimits(),
-        clock=time.monotonic,
-        wall=time.time,
-        random=os.urandom,
-        told=lambda purpose: events.emit("evidence", purpose=purpose),
-        refused=lambda code: events.emit("refused", code=code),
-    )
+    keeper = _keeper(settings, outer.key_digest, key)
     judges, limits = Workers(), settings.limits
     see = Seeing(world.see, threads=limits.openings, waiting=limits.openings_waiting)
     try:
@@ -110,6 +101,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         see.close()
         await judges.close()
+
+
+def _keeper(settings: Settings, outer_key_digest: bytes, key: SigningKey) -> EpochKeeper:
+    events = settings.events
+    return EpochKeeper(
+        settings.provider,
+        Keeping(settings.build_id, outer_key_digest, key.public),
+        limits=EpochLimits(),
+        clock=time.monotonic,
+        wall=time.time,
+        random=os.urandom,
+        told=lambda purpose: events.emit("evidence", purpose=purpose),
+        refused=lambda code: events.emit("refused", code=code),
+    )
 
 
 def _notary(

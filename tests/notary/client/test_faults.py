@@ -21,6 +21,7 @@ from pluto_notary.protocol.inner import InnerTls, server_context
 from simulators.notary import sites, today, whole
 from simulators.notary.certificates import Authority
 from simulators.notary.channel import PretendNotary
+from simulators.notary.manifests import PRICE
 from simulators.notary.relay import Relay, behind_tls
 from simulators.notary.today import Folder
 
@@ -28,10 +29,8 @@ HOST = "shop.example"
 MANIFEST = {
     "manifestVersion": "2",
     "request": {"method": "GET", "url": f"https://{HOST}/", "headers": {}},
-    "response": {"status": "200", "headers": {"content-type": "application/json"}, "body": {
-        "format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}],
-    }},
-}  # fmt: skip
+    "response": PRICE,
+}
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 
 from notary.client_tls.certificates import HOST, judged
-from notary.client_tls.test_hostile import IDENTITY, new_client
-from notary.client_tls.test_openssl import NAMES, OpenSsl
+from notary.client_tls.openssl import NAMES, OpenSsl
+from notary.client_tls.sessions import IDENTITY, new_client
 from pluto_notary.client.tls.groups import SECP256R1
 from pluto_notary.client.tls.hello import TLS_12, TLS_13
 from pluto_notary.client.tls.messages import NEW_SESSION_TICKET, message

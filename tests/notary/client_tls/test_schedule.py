@@ -20,9 +20,16 @@ from pluto_notary.client.tls.schedule import Schedule12, Schedule13
 from pluto_notary.client.tls.signatures import verify_13
 from pluto_notary.client.tls.suites import SUITES
 
-VECTOR = Path(__file__).resolve().parents[2] / "vectors/notary/tls/rfc8448-simple.json"
+VECTOR = Path(__file__).resolve().parents[2] / "vectors/notary/tls/rfc8448-section-3.json"
 DOCUMENT = json.loads(VECTOR.read_text())
-TRACE = {name: bytes.fromhex(value) for name, value in DOCUMENT.items() if name not in ("source", "suite")}
+CLIENT, SERVER = ([bytes.fromhex("".join(one["bytes"])) for one in DOCUMENT[side]] for side in ("client", "site"))
+TRACE = {
+    "handshakeSecret": bytes.fromhex(DOCUMENT["secret"]),
+    **{name: bytes.fromhex(value) for name, value in DOCUMENT["keys"].items()},
+    "clientHello": CLIENT[0][5:],
+    "serverHello": SERVER[0][5:],
+    **{name: bytes.fromhex("".join(lines)) for name, lines in DOCUMENT["messages"].items()},
+}
 SUITE = SUITES[DOCUMENT["suite"]]
 SCHEDULE = Schedule13(SUITE.hash)
 FLIGHT = ("encryptedExtensions", "certificate", "certificateVerify", "serverFinished")
@@ -66,13 +73,13 @@ def test_both_finished_of_rfc_8448() -> None:
 
 def test_the_records_of_rfc_8448() -> None:
     flight = b"".join(TRACE[name] for name in FLIGHT)
-    record = TRACE["serverFlightRecord"]
+    record = SERVER[1]
     server = Sealed13(SUITE, TRACE["serverHandshakeKey"], TRACE["serverHandshakeIv"])
     assert server.open(record[0], record[5:]) == Record(HANDSHAKE, flight)
     client = Sealed13(SUITE, TRACE["clientHandshakeKey"], TRACE["clientHandshakeIv"])
-    assert client.seal(Record(HANDSHAKE, TRACE["clientFinished"])) == TRACE["clientFinishedRecord"]
+    assert client.seal(Record(HANDSHAKE, TRACE["clientFinished"])) == CLIENT[1]
     data = Sealed13(SUITE, TRACE["clientApplicationKey"], TRACE["clientApplicationIv"])
-    assert data.seal(Record(APPLICATION_DATA, TRACE["data"])) == TRACE["clientDataRecord"]
+    assert data.seal(Record(APPLICATION_DATA, bytes(range(50)))) == CLIENT[2]
 
 
 def test_the_signature_of_rfc_8448() -> None:

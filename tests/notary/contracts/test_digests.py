@@ -12,14 +12,7 @@ from pluto_notary.registry.claims import CLAIMS, KeyFits, RevokeBuild, RevokeKey
 from pluto_notary.statement.model import DOMAIN, STRUCTS, VALUE, Domain, Statement
 from pluto_notary.statement.values import ValueDigest, committed, digests, value_digest
 from simulators.notary import proofs
-from simulators.notary.evm import (
-    CONTRACTS,
-    STATEMENT,
-    Contract,
-    refused,
-    statement_value,
-    words,
-)
+from simulators.notary.evm import CONTRACTS, STATEMENT, Contract, refused, statement_value, words
 from simulators.notary.registrars import CHAIN, NOW, Deployed
 
 pytestmark = pytest.mark.interop

@@ -1,4 +1,4 @@
-"""What the earlier notary's contracts allowed, and these do not. Named after the numbers of docs/weaknesses.md."""
+"""Weaknesses of an earlier notary that lie in its contracts, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 

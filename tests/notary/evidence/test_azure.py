@@ -6,9 +6,8 @@ import base64
 import hashlib
 import os
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from pluto_notary.limits import TokenBucket
 from simulators.notary.azure import AK, CERTIFICATE, REPORT, USER_DATA, AzureTpm, Metadata, hcl_report
 from simulators.notary.configfs_tsm import quote_of
 from simulators.notary.evidence import STATEMENT_KEY
-from simulators.software_tpm import swtpm
 
 BOUND = bytes(range(64))
 VECTORS = Path(os.environ.get("PLUTO_VECTORS", Path(__file__).resolve().parents[4] / "shared/vectors")) / "quotes"
@@ -208,21 +206,6 @@ def test_any_bytes_from_a_device_are_an_error(garbage: bytes) -> None:
     for parse in (tpm_commands.nv_public, tpm_commands.nv_data):
         with pytest.raises((FormatError, TpmError)):
             parse(garbage)
-
-
-@pytest.fixture
-def emulator(tmp_path: Path) -> Iterator[socket.socket]:
-    """Our end of a connection to a started TPM without any state."""
-    start, environment = swtpm()
-    ours, theirs = socket.socketpair()
-    command = [*start, "socket", "--tpm2", "--flags", "not-need-init,startup-clear"]
-    command += ["--tpmstate", f"dir={tmp_path}", "--fd", str(theirs.fileno())]
-    handed = [theirs.fileno()]
-    with subprocess.Popen(command, pass_fds=handed, env=environment, stderr=subprocess.DEVNULL) as process:
-        theirs.close()
-        yield ours
-        ours.close()
-        process.wait(20)
 
 
 @pytest.mark.interop

@@ -17,13 +17,7 @@ from pluto_image.recipe import root, tables
 from pluto_measure.appraise import NodeExpected, parse_evidence, verify_evidence, verify_expected
 from pluto_measure.errors import FormatError
 from pluto_notary.evidence.provider import Issue
-from pluto_notary.evidence.requests import (
-    ChannelRequest,
-    EvidenceRequest,
-    KeyRequest,
-    NodeRequest,
-    SessionRequest,
-)
+from pluto_notary.evidence.requests import ChannelRequest, EvidenceRequest, KeyRequest, NodeRequest, SessionRequest
 from pluto_notary.insecure import InsecureProvider
 from simulators.notary.evidence import CHANNEL_KEY, EKM, NONCE, STATEMENT_KEY
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notary.manifest.test_manifest import mutants
+from notary.manifest.mutants import mutants
 from pluto_measure.errors import FormatError
 from pluto_measure.record import replace
 from pluto_notary.manifest import OverworkError, Violation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from contextlib import suppress
 from typing import Any
@@ -12,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notary.manifest.test_vectors import SCHEMA
+from notary.manifest.mutants import SHORT, mutants
 from pluto_measure.errors import FormatError
 from pluto_notary.manifest import Manifest
 from pluto_notary.statement.keccak import keccak256
-from simulators.notary.manifests import BANK, SHOP, asking, changed, extractor, parsed, predicate
+from simulators.notary.manifests import BANK, SCHEMA, SHOP, asking, changed, extractor, parsed, predicate
 
 
 def test_the_digest_is_keccak_of_the_canonical_form() -> None:
@@ -56,50 +55,6 @@ def test_order_and_spaces_do_not_change_the_digest(random: Any) -> None:
 
     text = json.dumps(shuffled(BANK), indent=random.choice([None, 1, 4]), ensure_ascii=random.choice([True, False]))
     assert Manifest.parse(text.encode()) == parsed(BANK)
-
-
-JUNK = st.sampled_from(
-    [None, True, 0, -1, 2**53, 0.5, "", "x", "<% token %>", "1", "200", [], {}, ["a"], {"a": "b"}, "HTTP/2",
-     "array", "regex"]
-)  # fmt: skip
-
-
-def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    found = [path] if path else []
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return found + [one for name, item in inner for one in paths(item, (*path, name))]
-
-
-SHORT = predicate("array", "every", nested_predicate=predicate("length", "lessThan", 9))
-CROSS = predicate("regex", "contains", "^x", flags="i", case_sensitive=False)
-RICH = asking(
-    extractor("a", type="array", predicates=[SHORT]),
-    extractor("b", id="y", required=False, predicates=[CROSS]),
-    document=changed(BANK, request__body={"n": [1.5, "<% token %>"]}, response__message="OK"),
-)  # fmt: skip
-
-
-@st.composite
-def mutants(draw: st.DrawFn) -> dict[str, Any]:
-    """A manifest with up to three members replaced, taken out or added."""
-    document: Any = json.loads(json.dumps(draw(st.sampled_from([BANK, SHOP, RICH]))))
-    for _ in range(draw(st.integers(0, 3))):
-        *parents, last = draw(st.sampled_from(paths(document)))
-        inner = document
-        for step in parents:
-            inner = inner[step]
-        how = draw(st.sampled_from(["replace", "remove", "add"]))
-        if how == "remove":
-            del inner[last]
-        elif how == "replace" or not isinstance(inner[last], dict):
-            inner[last] = copy.deepcopy(draw(JUNK))
-        else:
-            inner[last][draw(st.sampled_from(["attribute", "message", "flags", "x", "body", "default"]))] = (
-                copy.deepcopy(draw(JUNK))
-            )
-        if not paths(document):
-            break
-    return document  # type: ignore[no-any-return]
 
 
 @settings(max_examples=300, deadline=None)

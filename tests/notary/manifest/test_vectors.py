@@ -12,10 +12,9 @@ import pytest
 from pluto_measure.errors import FormatError
 from pluto_notary.manifest import Manifest, Violation
 from pluto_notary.manifest.response import COMPARISONS
-from simulators.notary.manifests import answered, parsed
+from simulators.notary.manifests import SCHEMA, answered, parsed
 
 VECTORS = Path(__file__).parents[2] / "vectors/notary/manifest"
-SCHEMA = json.loads((Path(__file__).parents[3] / "notary/pluto_notary/schemas/manifest.v2.json").read_text())
 
 
 def cases(folder: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Weaknesses and bugs of the published predecessor that lie in manifests, by the number in its review: none is ours."""
+"""Weaknesses and bugs of an earlier notary that lie in manifests, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 

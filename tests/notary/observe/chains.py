@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from notary.observe import worlds
+from notary.observe.keys import key_of
 
 NOW = 1_800_000_000  # Unix time, about which certificates are valid
 DAY = 86400
-
-
-@functools.cache
-def key_of(kind: str) -> Any:
-    """A private key by name; the kind is what stands before the first dot, and alone names one of `worlds`."""
-    if kind in ("p256", "rsa"):
-        return worlds.key_of(kind)
-    kind = kind.partition(".")[0]
-    curves = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1(), "k256": ec.SECP256K1()}
-    if kind in curves:
-        return ec.generate_private_key(curves[kind])
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if kind == "dsa":
-        return dsa.generate_private_key(2048)
-    return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
 
 
 def public_of(kind: str) -> Any:
@@ -95,15 +78,7 @@ def made(
     """A certificate by `issuer`, or by itself. `key`, `signed_by`: names of keys, by default one for each subject."""
     key = key or f"p256.{subject}"
     signer = signed_by or (issuer.key if issuer else key)
-    start, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (first, last))
-    builder = x509.CertificateBuilder(
-        issuer.value.subject if issuer else name(subject),
-        name(subject),
-        public_of(key),
-        x509.random_serial_number(),
-        start,
-        end,
-    )
+    builder = _begun(subject, issuer, key, first, last)
     default = ("key_cert_sign", "crl_sign") if authority else ("digital_signature",)
     for extension, critical in (
         (x509.BasicConstraints(ca=authority, path_length=path_length), True),
@@ -121,6 +96,13 @@ def made(
             builder = builder.add_extension(extension, critical=critical)
     how = None if signer.startswith("ed25519") else algorithm or hashes.SHA256()
     return Certificate(builder.sign(key_of(signer), how), key)
+
+
+def _begun(subject: str, issuer: Certificate | None, key: str, first: int, last: int) -> x509.CertificateBuilder:
+    """Names, key and time of a certificate."""
+    start, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (first, last))
+    by = issuer.value.subject if issuer else name(subject)
+    return x509.CertificateBuilder(by, name(subject), public_of(key), x509.random_serial_number(), start, end)
 
 
 def site(issuer: Certificate, *names: str, **changes: Any) -> Certificate:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 
 from notary.observe import wire
-from notary.observe.worlds import HOST, LIMITS, certificate_of, judge, key_of
+from notary.observe.keys import certificate_of
+from notary.observe.openssl import pem, showing
+from notary.observe.worlds import HOST, LIMITS, judge
 from pluto_notary.client.tls.client import TlsClient
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened
@@ -23,13 +22,8 @@ from pluto_notary.observe.recording import Opened, Recording
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
 
-def site(folder: Path, key: str, version: str) -> SSL.Connection:
-    shown, secret = folder / "certificate", folder / "key"
-    shown.write_bytes(x509.load_der_x509_certificate(certificate_of(key)).public_bytes(Encoding.PEM))
-    secret.write_bytes(key_of(key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_certificate_file(str(shown))
-    context.use_privatekey_file(str(secret))
+def site(key: str, version: str) -> SSL.Connection:
+    context = showing(*pem(key))
     context.set_min_proto_version(VERSIONS[version])
     context.set_max_proto_version(VERSIONS[version])
     connection = SSL.Connection(context, None)
@@ -73,8 +67,8 @@ class Wire:
         return opened(Recording(**given), secret, host=HOST, judge=judge, limits=LIMITS)
 
 
-def talked(folder: Path, key: str, version: str) -> Wire:
-    joined = Wire(site(folder, key, version))
+def talked(key: str, version: str) -> Wire:
+    joined = Wire(site(key, version))
     joined.settle()
     joined.client.write(b"question")
     assert joined.settle() == b"question"
@@ -90,8 +84,8 @@ def talked(folder: Path, key: str, version: str) -> Wire:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("key", ["p256", "p384", "rsa"])
-def test_session(tmp_path: Path, key: str, version: str) -> None:
-    joined = talked(tmp_path, key, version)
+def test_session(key: str, version: str) -> None:
+    joined = talked(key, version)
     seen = joined.read()
     assert (seen.version, seen.closed) == (version, True)
     assert (seen.client, seen.site) == (b"question", b"answer" * 1000)
@@ -99,8 +93,8 @@ def test_session(tmp_path: Path, key: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_tampered(tmp_path: Path, version: str) -> None:
-    joined, other = (talked(tmp_path, "p256", version) for _ in range(2))
+def test_tampered(version: str) -> None:
+    joined, other = (talked("p256", version) for _ in range(2))
     with pytest.raises(ObserveError, match="secret"):
         joined.read(secret=other.client.secret)
     for side, raw in (("client", joined.sent), ("site", joined.heard)):

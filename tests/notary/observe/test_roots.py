@@ -15,7 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from notary.observe.chains import DAY, NOW, Certificate, key_of, made, site
+from notary.observe.chains import DAY, NOW, Certificate, made, site
+from notary.observe.keys import key_of
 from pluto_measure.errors import FormatError
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.roots import Roots

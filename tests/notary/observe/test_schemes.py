@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 
-from notary.observe.worlds import certificate_of, judge, key_of, sign
+from notary.observe.keys import certificate_of, key_of, sign
+from notary.observe.worlds import judge
 from pluto_notary.observe import schemes
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.messages import TLS12, TLS13

@@ -11,8 +11,9 @@ import pytest
 
 from notary.observe import wire
 from notary.observe.chains import DAY, NOW, Certificate, made, site
+from notary.observe.openssl import OpenSsl, client, server
 from notary.observe.worlds import HOST, LIMITS, Tls13
-from notary.observe.worlds12 import ECDSA_128, OpenSsl, client, server
+from notary.observe.worlds12 import ECDSA_128
 from pluto_measure.record import replace
 from pluto_notary.fetch.http1 import Http1Session
 from pluto_notary.fetch.limits import FetchLimits

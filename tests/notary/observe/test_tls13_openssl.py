@@ -6,54 +6,26 @@ The client's part is played with the makers of `worlds`, because OpenSSL tells n
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 
 from notary.observe import wire
-from notary.observe.worlds import (
-    HOST,
-    LIMITS,
-    P256,
-    RETRY,
-    SCHEMES,
-    SUITES,
-    X25519,
-    Schedule,
-    Side,
-    certificate_of,
-    judge,
-    key_of,
-    read,
-)
+from notary.observe.keys import SCHEMES, certificate_of
+from notary.observe.openssl import pem, showing
+from notary.observe.worlds import HOST, LIMITS, P256, RETRY, SUITES, X25519, Schedule, Side, judge, read
 from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.opened import opened
 from pluto_notary.observe.recording import Recording
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Any:
-    """Gives OpenSSL with memory for a wire."""
-
-    def make(key: str, *, asks: bool = False) -> SSL.Connection:
-        return _site(tmp_path, key, asks=asks)
-
-    return make
-
-
-def _site(folder: Path, key: str, *, asks: bool) -> SSL.Connection:
-    shown, secret = folder / "certificate", folder / "key"
-    shown.write_bytes(x509.load_der_x509_certificate(certificate_of(key)).public_bytes(Encoding.PEM))
-    secret.write_bytes(key_of(key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_certificate_file(str(shown))
-    context.use_privatekey_file(str(secret))
+def site(key: str, *, asks: bool = False) -> SSL.Connection:
+    """OpenSSL with memory for a wire."""
+    context = showing(*pem(key))
     context.set_alpn_select_callback(lambda _, offered: b"http/1.1" if b"http/1.1" in offered else b"")
     if asks:
         context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
@@ -152,7 +124,7 @@ class Session:
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("key", ["p256", "p384", "rsa", "ed25519"])
 @pytest.mark.parametrize("shares", [True, False])
-def test_session(site: Any, suite: int, key: str, shares: bool) -> None:
+def test_session(suite: int, key: str, shares: bool) -> None:
     server = site(key)
     made = Session(suite, server, shares=shares)
     made.client.data(b"question")
@@ -170,7 +142,7 @@ def test_session(site: Any, suite: int, key: str, shares: bool) -> None:
     assert seen.chain == (certificate_of(key),)
 
 
-def test_it_asks_for_a_certificate(site: Any) -> None:
+def test_it_asks_for_a_certificate() -> None:
     server = site("p256", asks=True)
     made = Session(0x1301, server)
     server.sendall(b"answer")
@@ -178,7 +150,7 @@ def test_it_asks_for_a_certificate(site: Any) -> None:
     assert read(made).site == b"answer"
 
 
-def test_it_updates_its_keys(site: Any) -> None:
+def test_it_updates_its_keys() -> None:
     server = site("p256")
     made = Session(0x1302, server)
     for turn in range(3):
@@ -193,7 +165,7 @@ def test_it_updates_its_keys(site: Any) -> None:
     assert read(made).site == b"answer 0answer 1answer 2"
 
 
-def test_it_is_not_another_session(site: Any) -> None:
+def test_it_is_not_another_session() -> None:
     made, other = (Session(0x1301, site("p256")) for _ in range(2))
     with pytest.raises(ObserveError, match="secret"):
         opened(made.recording, other.secret, host=HOST, judge=judge, limits=LIMITS)

@@ -8,23 +8,23 @@ that the rest of the session fits it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from notary.observe import wire
+from notary.observe.keys import SCHEMES, certificate_of, key_of, sign
+from pluto_notary.observe.errors import ObserveError
 from pluto_notary.observe.limits import ObserveLimits
 from pluto_notary.observe.opened import opened
 from pluto_notary.observe.recording import Opened, Recording
@@ -37,16 +37,9 @@ SUITES: dict[int, tuple[Any, Any, int]] = {
     0x1302: (hashes.SHA384, AESGCM, 32),
     0x1303: (hashes.SHA256, ChaCha20Poly1305, 32),
 }
-PSS: dict[int, Any] = {
-    0x0804: hashes.SHA256(),
-    0x0805: hashes.SHA384(),
-    0x0806: hashes.SHA512(),
-    0x0809: hashes.SHA256(),
-    0x080A: hashes.SHA384(),
-    0x080B: hashes.SHA512(),
-}
 X25519, P256 = 0x001D, 0x0017
-SCHEMES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0809, 0x080A, 0x080B, 0x0401)
+TO_P256 = {51: wire.u16(P256)}  # what a HelloRetryRequest says
+QUESTION, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nthe answer"
 Change = Mapping[str, Callable[[bytes], bytes]]
 Extensions = Mapping[int, bytes | None]  # None: without it
 Cut = Callable[[list[bytes]], list[bytes]]
@@ -71,39 +64,9 @@ def pieces(size: int) -> Cut:
     return cut
 
 
-@functools.cache
-def key_of(kind: str) -> Any:
-    """A private key, the same in all tests of a run."""
-    curves = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
-    if kind in curves:
-        return ec.generate_private_key(curves[kind])
-    return ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else rsa.generate_private_key(65537, 2048)
-
-
-@functools.cache
-def certificate_of(kind: str) -> bytes:
-    """A certificate in DER that shows this key. `judge` below believes it."""
-    key, name = key_of(kind), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2020, 1, 1), datetime(2040, 1, 1))
-    return builder.sign(key, None if kind == "ed25519" else hashes.SHA256()).public_bytes(Encoding.DER)
-
-
 def judge(chain: tuple[bytes, ...]) -> Any:
     """Believes every first certificate."""
     return x509.load_der_x509_certificate(chain[0]).public_key()
-
-
-def sign(scheme: int, key: Any, content: bytes) -> bytes:
-    """A signature under a scheme of RFC 8446, 4.2.3, with a key that fits its family and maybe nothing else."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return key.sign(content)
-    how = {0x04: hashes.SHA256(), 0x05: hashes.SHA384(), 0x06: hashes.SHA512()}.get(scheme >> 8, hashes.SHA256())
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(content, ec.ECDSA(how))
-    if scheme in PSS:
-        how = PSS[scheme]
-        return bytes(key.sign(content, padding.PSS(padding.MGF1(how), how.digest_size), how))
-    return bytes(key.sign(content, padding.PKCS1v15(), how))
 
 
 class Schedule:
@@ -348,10 +311,11 @@ def _block(found: Extensions) -> bytes:
 def talked(**fields: Any) -> Tls13:
     """A session with a question, an answer in two records, and an end."""
     made = Tls13(**fields)
-    made.client.data(b"GET / HTTP/1.1\r\n\r\n")
+    head = len(ANSWER) - len(b"the answer")
+    made.client.data(QUESTION)
     made.site.ticket()
-    made.site.data(b"HTTP/1.1 200 OK\r\n\r\n")
-    made.site.data(b"the answer")
+    made.site.data(ANSWER[:head])
+    made.site.data(ANSWER[head:])
     made.client.close()
     made.site.close()
     return made
@@ -360,3 +324,19 @@ def talked(**fields: Any) -> Tls13:
 def read(made: Any, *, host: str = HOST, secret: bytes | None = None, limits: ObserveLimits = LIMITS) -> Opened:
     """What the code under test makes of a session."""
     return opened(made.recording, made.secret if secret is None else secret, host=host, judge=judge, limits=limits)
+
+
+def refusal(made: Any, **changes: Any) -> tuple[str, str]:
+    """Code and problem of the error with which a session is refused. `changes`: as of `read`."""
+    try:
+        read(made, **changes)
+    except ObserveError as error:
+        return error.code, error.problem
+    raise AssertionError("the session was opened")
+
+
+def refused(made: Any, code: str = "tls", **changes: Any) -> str:
+    """The problem of a session that is refused with this code."""
+    found, problem = refusal(made, **changes)
+    assert found == code, problem
+    return problem

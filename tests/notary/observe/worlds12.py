@@ -1,4 +1,4 @@
-"""Recordings of TLS 1.2 sessions for tests: by OpenSSL on both sides, or played by hand, wrongly where a test wants it.
+"""Recordings of TLS 1.2 sessions for tests: played by hand, wrongly where a test wants it.
 
 The pseudorandom function and the records are written out here once more, from RFC 5246, and share nothing with the code
 under test. `Tls12(...)` has played a handshake when it was made; `client` and `site` then say more. `change` names
@@ -8,23 +8,19 @@ said, so that the rest of the session fits it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from OpenSSL import SSL
 
 from notary.observe import wire
-from notary.observe.worlds import HOST, SCHEMES, certificate_of, coalesced, key_of, sign
+from notary.observe.keys import SCHEMES, certificate_of, key_of, sign
+from notary.observe.worlds import HOST, coalesced
 from pluto_notary.observe.recording import Recording
 
-NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which pyOpenSSL does not name
 ECDSA_128, ECDSA_256, ECDSA_CHACHA = 0xC02B, 0xC02C, 0xCCA9
 RSA_128, RSA_256, RSA_CHACHA = 0xC02F, 0xC030, 0xCCA8
 # Hash, cipher, bytes of a key, of the fixed IV, of the nonce in each record.
@@ -35,14 +31,6 @@ SUITES: dict[int, tuple[str, Any, int, int, int]] = {
     RSA_128: ("sha256", AESGCM, 16, 4, 8),
     RSA_256: ("sha384", AESGCM, 32, 4, 8),
     RSA_CHACHA: ("sha256", ChaCha20Poly1305, 32, 12, 0),
-}
-OPENSSL_NAMES = {
-    ECDSA_128: "ECDHE-ECDSA-AES128-GCM-SHA256",
-    ECDSA_256: "ECDHE-ECDSA-AES256-GCM-SHA384",
-    ECDSA_CHACHA: "ECDHE-ECDSA-CHACHA20-POLY1305",
-    RSA_128: "ECDHE-RSA-AES128-GCM-SHA256",
-    RSA_256: "ECDHE-RSA-AES256-GCM-SHA384",
-    RSA_CHACHA: "ECDHE-RSA-CHACHA20-POLY1305",
 }
 X25519 = 29
 HELLO_REQUEST = wire.message(0, b"")
@@ -230,115 +218,13 @@ def talked(**fields: Any) -> Tls12:
     return made
 
 
-# OpenSSL on both sides -----------------------------------------------------------------------------------------------
+class Changed:
+    """A session whose recording somebody changed: lists of records, heads included."""
 
-
-def server(
-    chain: bytes,
-    key: bytes,
-    *,
-    options: int = 0,
-    asks: bool = False,
-    tickets: bool = True,
-    most: int = SSL.TLS1_2_VERSION,
-) -> SSL.Context:
-    """A site. `chain` and `key` in PEM."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_max_proto_version(most)
-    context.set_options(options | (0 if tickets else SSL.OP_NO_TICKET))
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "chain").write_bytes(chain)
-        Path(folder, "key").write_bytes(key)
-        context.use_certificate_chain_file(str(Path(folder, "chain")))
-        context.use_privatekey_file(str(Path(folder, "key")))
-    context.set_alpn_select_callback(
-        lambda _, offered: b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-    )
-    context.set_session_id(b"site")
-    if asks:
-        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
-    return context
-
-
-def client(suite: int | None = None, *, options: int = 0, alpn: Iterable[bytes] = (b"http/1.1",)) -> SSL.Context:
-    """A client that believes everybody."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_options(options)
-    context.set_alpn_protos(list(alpn))
-    if suite is not None:
-        context.set_cipher_list(OPENSSL_NAMES[suite].encode())
-    return context
-
-
-class OpenSsl:
-    """A session of OpenSSL with OpenSSL, recorded in between. The handshake is done when it was made."""
-
-    def __init__(
-        self, client_context: SSL.Context, site_context: SSL.Context, *, host: str = HOST, session: Any = None
-    ) -> None:
-        self._client, self._site = SSL.Connection(client_context, None), SSL.Connection(site_context, None)
-        self._said = {self._client: b"", self._site: b""}
-        self._client.set_tlsext_host_name(host.encode())
-        if session is not None:
-            self._client.set_session(session)
-        self._client.set_connect_state()
-        self._site.set_accept_state()
-        self.handshake()
+    def __init__(self, made: Any) -> None:
+        self.secret = made.secret
+        self.client, self.site = wire.split(made.recording.client), wire.split(made.recording.site)
 
     @property
     def recording(self) -> Recording:
-        return Recording(self._said[self._client], self._said[self._site])
-
-    @property
-    def secret(self) -> bytes:
-        return self._client.master_key() or b""
-
-    @property
-    def session(self) -> Any:
-        """To resume with."""
-        return self._client.get_session()
-
-    @property
-    def suite(self) -> str:
-        return self._client.get_cipher_name() or ""
-
-    def handshake(self) -> None:
-        for _ in range(4):
-            for one, other in ((self._client, self._site), (self._site, self._client)):
-                with contextlib.suppress(SSL.WantReadError):
-                    one.do_handshake()
-                self._carry(one, other)
-
-    def renegotiate(self) -> None:
-        """The client begins another handshake, inside the first; both sides go on as they read."""
-        self._client.renegotiate()
-        with contextlib.suppress(SSL.WantReadError):
-            self._client.do_handshake()
-        self._carry(self._client, self._site)
-        for one, other in ((self._site, self._client), (self._client, self._site)) * 2:
-            with contextlib.suppress(SSL.WantReadError):
-                one.recv(1)
-            self._carry(one, other)
-
-    def talk(self, request: bytes, answer: bytes) -> None:
-        """The client asks, the site answers."""
-        for one, other, content in ((self._client, self._site, request), (self._site, self._client, answer)):
-            heard = b""
-            for at in range(0, len(content), 1 << 14):
-                one.sendall(content[at : at + (1 << 14)])
-                self._carry(one, other)
-                with contextlib.suppress(SSL.WantReadError):
-                    while piece := other.recv(1 << 15):
-                        heard += piece
-            assert heard == content
-
-    def close(self) -> None:
-        for one, other in ((self._client, self._site), (self._site, self._client)):
-            one.shutdown()
-            self._carry(one, other)
-
-    def _carry(self, one: SSL.Connection, other: SSL.Connection) -> None:
-        with contextlib.suppress(SSL.WantReadError):
-            while piece := one.bio_read(1 << 16):
-                self._said[one] += piece
-                other.bio_write(piece)
+        return Recording(b"".join(self.client), b"".join(self.site))

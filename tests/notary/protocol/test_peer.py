@@ -15,14 +15,7 @@ from pluto_notary.protocol.observe import Close, Closed, Connected, Data, Ended,
 from pluto_notary.protocol.peer import AcceptedSession, ClosedSession, ObservedSession, Offer, ProverSession
 from pluto_notary.protocol.session import NotarySession
 from pluto_notary.protocol.states import State
-from simulators.notary.channel import (
-    CHANNEL_KEY,
-    CHANNEL_PUBLIC,
-    EPOCH,
-    SESSION_ID,
-    channel_envelope,
-    session_envelope,
-)
+from simulators.notary.channel import CHANNEL_KEY, CHANNEL_PUBLIC, EPOCH, SESSION_ID, channel_envelope, session_envelope
 from simulators.notary.prover import DIGEST, FETCH, HELLO, NONCE
 
 EKM, OTHER_EKM = b"\xe1" * 32, b"\xe2" * 32

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from notary.protocol.test_strangers import BROWSER, node, run, stranger
+from notary.protocol.strangers import BROWSER, node, run, stranger
 from pluto_notary.cli import main
 from pluto_notary.manifest import Manifest
 from simulators.notary import sites, today, whole
 from simulators.notary.certificates import Authority
+from simulators.notary.manifests import PRICE
 from simulators.notary.today import Folder
 from simulators.trust_domains import other
 
@@ -34,11 +35,7 @@ MANIFEST: dict[str, Any] = {
         "headers": {"authorization": "<% token %>"},
         "vars": {"token": {"description": "", "pattern": "^[a-z]{4}$"}},
     },
-    "response": {
-        "status": "200",
-        "headers": {"content-type": "application/json"},
-        "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
-    },
+    "response": PRICE,
 }
 DIGEST = Manifest.parse(json.dumps(MANIFEST).encode()).digest().hex()
 

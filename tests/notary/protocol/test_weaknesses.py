@@ -1,4 +1,4 @@
-"""What the first notary of this kind had against it, and this one has not: by the numbers of that list."""
+"""Weaknesses of an earlier notary that lie in its channel, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 

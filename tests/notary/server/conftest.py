@@ -1,4 +1,4 @@
-"""A notary that is watched: what it signs, what its errors say, what it writes."""
+"""A notary that is watched: what it signs, what its errors say, what it writes; and clients that observe through it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from notary.server.observed import Observe, observing
 from notary.server.shared import BODY, CANARY, HOST, JSON, QUICK, Watched
 from pluto_measure.errors import FormatError, PlutoError
 from pluto_notary.statement.keys import SigningKey
@@ -61,3 +62,9 @@ def start(
     kept = [error for error in watched.errors if type(error) is not FormatError]
     assert [error for error in kept if CANARY in f"{error}{error!r}{error.fields()}"] == []
     assert "Traceback" not in err, err
+
+
+@pytest.fixture
+def observer(authority: Authority) -> Observe:
+    """A client that observes; arguments as of `observing`."""
+    return lambda notary, *protocol, **how: observing(notary, authority, *protocol, **how)

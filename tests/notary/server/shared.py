@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,7 +11,9 @@ from pluto_measure.errors import PlutoError
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
 from simulators.notary import whole
+from simulators.notary.manifests import PRICE
 
+Start = Callable[..., whole.Running]  # the fixture `start`
 HOST: Final = "shop.example"
 CANARY: Final = "c4n4ry0f7h3c4g3"
 BODY: Final = json.dumps({"price": "12.50", "stock": 7, "owner": CANARY}).encode()
@@ -53,11 +56,7 @@ def document() -> dict[str, Any]:
             "body": {"note": CANARY},
             "vars": {"token": {"description": CANARY, "pattern": "^[0-9a-z]*$"}},
         },
-        "response": {
-            "status": "200",
-            "headers": {"content-type": "application/json"},
-            "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
-        },
+        "response": PRICE,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,10 @@ import h11
 import pytest
 from OpenSSL import SSL
 
-from notary.server.shared import CANARY, PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import CANARY, PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
+from pluto_notary.evidence.provider import Issue
+from pluto_notary.evidence.requests import EvidenceRequest
 from pluto_notary.manifest.workers import Workers
 from pluto_notary.protocol.errors import ChannelError
 from pluto_notary.protocol.inner import InnerTls
@@ -25,9 +28,8 @@ from pluto_notary.server.notary import Notary
 from pluto_notary.server.prover import Prover
 from pluto_notary.server.session import HttpSession
 from pluto_notary.statement.proof import Proof
-from simulators.notary import clients, whole
+from simulators.notary import clients, web, whole
 
-Start = Callable[..., whole.Running]
 # One of each: what a bug lets go ahead of time shows at once.
 TIGHT = replace(QUICK, fetches=1, channels=1, connections_of_one=1)
 AT_REST = 5  # tasks: the server, its accepting, its stopping, the epochs', the clock's
@@ -48,7 +50,7 @@ WORK: list[tuple[Any, str]] = [
     (Prover, "prove"),
     (Prover, "_proof"),
     (Notary, "key_evidence"),
-    (whole, "fetch"),
+    (web, "fetch"),
     (Workers, "check"),
     (Workers, "values"),
     (Proof, "sign"),
@@ -111,7 +113,6 @@ def test_a_bug_below_ends_its_connection_and_nothing_else(
     notary = start(limits=TIGHT)
     in_server = broken(bug(CANARY))
     original = getattr(place, name)
-    import threading
 
     main = threading.current_thread()
 
@@ -177,3 +178,30 @@ def test_a_fault_is_described_by_kinds_and_places_alone() -> None:
     assert second.startswith("KeyError at server/test_bugs.py:")
     assert " < server/test_bugs.py:" in second
     assert faults.described(ValueError(CANARY)) == "ValueError at no known place"
+
+
+class Broken(whole.TdProvider):
+    """Fails in a way that nobody foresaw, while `bug` is set."""
+
+    bug: Exception | None = None
+
+    async def evidence(self, request: EvidenceRequest, issue: Issue) -> dict[str, object]:
+        if self.bug is not None:
+            raise self.bug
+        return await super().evidence(request, issue)
+
+
+def test_a_bug_in_a_provider_is_missing_evidence_and_mended_by_the_next_attempt(start: Start, watched: Watched) -> None:
+    provider = Broken()
+    provider.bug = RuntimeError(CANARY)
+    notary = start(provider=provider)
+    notary.soon(lambda: notary.codes == ["unavailable"])  # the epoch that was to be made ahead
+    with notary.client(manifest(), **SECRETS).go("hello") as client:
+        assert client.ending() == "evidence"
+    with notary.https() as connection:
+        connection.sendall(b"GET /v1/evidence?nonce=00 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        status, _, answer = clients.json_of(clients.until_closed(connection))
+    assert (status, answer["error"]["code"]) == (500, "internal")
+    assert watched.signatures == 0
+    provider.bug = None
+    lives(notary)

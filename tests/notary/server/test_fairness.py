@@ -17,6 +17,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from notary.server.observed import pours
 from notary.server.shared import BODY, HOST, JSON, QUICK, SECRETS, Watched, document, manifest
 from pluto_measure.record import replace
 from pluto_notary.manifest import Manifest
@@ -25,20 +26,13 @@ from pluto_notary.protocol.observe import Reveal
 from simulators.notary import sites, whole
 from simulators.notary.certificates import Authority
 from simulators.notary.observers import EndedError, Observer, asking
-from simulators.notary.sites import Site, Visit
+from simulators.notary.sites import Site
 
 POURING, HEAVY = "pouring.example", "heavy.example"
 GREEDY, MODEST = "127.0.0.2", "127.0.0.3"
 SHARE = 8  # connections to sites of one address, as a notary has it
 LIMITS = replace(QUICK, sites_of_one=SHARE, answer_seconds=30.0, response_seconds=20.0, message_seconds=20.0,
                  observed_idle_seconds=20.0, observed_seconds=40.0)  # fmt: skip
-
-
-def pours(visit: Visit) -> None:
-    """Bytes without end, as fast as they are taken."""
-    with contextlib.suppress(OSError):
-        while not visit.site.over.is_set():
-            visit.send(bytes(65536))
 
 
 def heavy() -> bytes:

@@ -15,10 +15,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
+from notary.observe.wire import split
+from notary.server.careless import LONG
+from notary.server.observed import observing
 from notary.server.shared import BODY, HOST, JSON, QUICK, SECRETS, Watched, manifest
 from pluto_measure.errors import RefusedError
 from pluto_measure.findings import failures
@@ -34,6 +37,7 @@ from pluto_notary.statement.service import verification
 from simulators.intel import NOW
 from simulators.notary import clients, sites, whole
 from simulators.notary.certificates import Authority
+from simulators.notary.meddler import Path
 from simulators.notary.observers import Observer, asking
 from simulators.notary.sites import Site
 from simulators.trust_domains import POLICY, REFERENCE
@@ -41,44 +45,21 @@ from simulators.trust_domains import POLICY, REFERENCE
 FORGED = json.dumps({"price": "0.01", "stock": 7}).encode()
 
 
-class Path:
-    """Somebody between the notary and a site: hands on all bytes, until he keeps the site's and says his own."""
+class Swapping(Path):
+    """Hands on all bytes, until he keeps the site's and says his own."""
 
     def __init__(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._site = port
+        super().__init__(port)
         self._notaries: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
         self.keeps = threading.Event()
         self.kept = b""
-
-    def __enter__(self) -> Self:
-        self._start(self._serve)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
 
     def say(self, data: bytes) -> None:
         """To the notary, as if it were the site's."""
         self._notaries[-1].sendall(data)
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
-        self._threads[-1].start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                notary, _ = self._listener.accept()
-                self._notaries.append(notary)
-                self._start(self._between, notary)
-
     def _between(self, notary: socket.socket) -> None:
+        self._notaries.append(notary)
         with notary, socket.create_connection(("127.0.0.1", self._site)) as site:
             back = threading.Thread(target=self._carry, args=(site, notary, True), daemon=True)
             back.start()
@@ -99,7 +80,7 @@ class Path:
 class Accomplice(Observer):
     """A client whose TLS tells the path its keys as soon as it has them, before it says a word of its own."""
 
-    path: Path
+    path: Swapping
 
     def flush(self) -> Accomplice:
         if self.tls.established:
@@ -124,7 +105,7 @@ def test_a_client_that_helps_the_path_gets_any_answer_signed(authority: Authorit
     order = whole.order(manifest(), **SECRETS)
     with (
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
-        Path(site.port) as path,
+        Swapping(site.port) as path,
         whole.running(authority, {HOST: path.port}, limits=QUICK) as notary,
         Accomplice(notary.client(manifest(), **SECRETS), authority, HOST) as client,
     ):
@@ -174,7 +155,7 @@ def test_a_notary_refuses_to_look_at_it_unless_asked(authority: Authority) -> No
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
         whole.running(authority, {HOST: site}, limits=QUICK) as notary,
     ):
-        with Observer(notary.client(manifest(), **SECRETS), authority, HOST) as client:
+        with observing(notary, authority) as client:
             client.connect().shake().ask(asking(manifest(), whole.order(manifest(), **SECRETS))).hear_all().close()
             client.client.send(encode(Reveal(client.tls.secret, 0)))
             while (heard := client.client.hear()) is not None and heard[0] == clients.PROGRESS:
@@ -198,7 +179,7 @@ def test_a_notary_refuses_to_look_at_it_unless_asked(authority: Authority) -> No
 def test_in_fetch_there_is_nobody_who_could_help(authority: Authority, watched: Watched) -> None:
     """The same path, and a notary that asks itself: its keys are in the trust domain, and what is put in is found."""
 
-    class Meddler(Path):
+    class Forger(Swapping):
         def _carry(self, source: socket.socket, target: socket.socket, from_site: bool) -> None:
             seen = 0
             with contextlib.suppress(OSError):
@@ -211,22 +192,12 @@ def test_in_fetch_there_is_nobody_who_could_help(authority: Authority, watched: 
 
     with (
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
-        Meddler(site.port) as path,
+        Forger(site.port) as path,
         whole.running(authority, {HOST: path.port}, limits=QUICK) as notary,
         notary.client(manifest(), **SECRETS).go("fetch") as client,
     ):
         assert client.ending() == "tls"
     assert watched.signatures == 0
-
-
-def records(data: bytes) -> list[bytes]:
-    """The records of one direction, as they are on the wire."""
-    found = []
-    while data:
-        size = 5 + int.from_bytes(data[3:5], "big")
-        found.append(data[:size])
-        data = data[size:]
-    return found
 
 
 def flipped(record: bytes, at: int) -> bytes:
@@ -235,7 +206,6 @@ def flipped(record: bytes, at: int) -> bytes:
     return bytes(changed)
 
 
-LONG = b"\x17\x03\x03" + (2**14 + 257).to_bytes(2, "big") + bytes(2**14 + 257)
 # What somebody without keys can do to the site's records behind its handshake: two tickets, the answer, the goodbye.
 CHANGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], set[str]]] = {
     "nothing": (lambda all_: all_, {"proof"}),
@@ -261,7 +231,7 @@ def test_what_the_path_can_do_alone_is_found(authority: Authority, watched: Watc
     change, endings = CHANGES[name]
     with (
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
-        Path(site.port) as path,
+        Swapping(site.port) as path,
         whole.running(authority, {HOST: path.port}, limits=QUICK) as notary,
         Accomplice(notary.client(manifest(), **SECRETS), authority, HOST) as client,
     ):
@@ -269,8 +239,8 @@ def test_what_the_path_can_do_alone_is_found(authority: Authority, watched: Watc
         client.connect().shake()
         client.deaf = True
         client.ask(asking(manifest(), whole.order(manifest(), **SECRETS)))
-        notary.soon(lambda: len(records(path.kept)) == 4)
-        said = b"".join(change(records(path.kept)))
+        notary.soon(lambda: len(split(path.kept)) == 4)
+        said = b"".join(change(split(path.kept)))
         before = len(client.received)
         if said:
             path.say(said)
@@ -285,7 +255,7 @@ def test_another_sessions_answer_is_no_answer(authority: Authority, watched: Wat
     """Of the same client, site and request."""
     with (
         Site(authority.issue(HOST), sites.page(BODY, JSON)) as site,
-        Path(site.port) as path,
+        Swapping(site.port) as path,
         whole.running(authority, {HOST: path.port}, limits=QUICK) as notary,
     ):
         said = b""
@@ -297,7 +267,7 @@ def test_another_sessions_answer_is_no_answer(authority: Authority, watched: Wat
                 client.connect().shake()
                 client.deaf = True
                 client.ask(asking(manifest(), whole.order(manifest(), **SECRETS)))
-                notary.soon(lambda: len(records(path.kept)) == 4)
+                notary.soon(lambda: len(split(path.kept)) == 4)
                 before, said = len(client.received), said or path.kept
                 path.say(said)
                 while len(client.received) < before + len(said):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from notary.server.shared import (
     PROTOCOLS,
     QUICK,
     SECRETS,
+    Start,
     Watched,
     document,
     lives,
@@ -34,7 +34,6 @@ from simulators.notary import clients, sites, whole
 from simulators.notary.clients import ERROR, EVIDENCE, FETCH, HELLO, PROGRESS, PROOF
 from simulators.notary.sites import Visit, chunked
 
-Start = Callable[..., whole.Running]
 NONCE = "5a" * 32
 GOOD_HELLO = {"version": 2, "nonce": NONCE, "manifestDigest": NONCE, "fresh": False}
 

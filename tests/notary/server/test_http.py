@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from notary.server.shared import CANARY, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import CANARY, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from pluto_notary.server import notary as answers
 from simulators.notary import clients, whole
 
-Start = Callable[..., whole.Running]
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
 
 

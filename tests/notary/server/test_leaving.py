@@ -1,4 +1,4 @@
-"""Clients that leave at every step, loudly or silently, and clients that stop: each ends its own connection only."""
+"""Clients that leave at every step, loudly or silently, or stop: each ends its own connection only. We stop, too."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from notary.server.shared import JSON, PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import BODY, HOST, JSON, PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from simulators.notary import clients, whole
-from simulators.notary.sites import Visit
+from simulators.notary.certificates import Authority
+from simulators.notary.sites import Site, Visit, page
 from simulators.notary.sites import whole as whole_page
-
-Start = Callable[..., whole.Running]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -160,3 +159,58 @@ def test_a_slow_reader_gets_a_long_answer_whole(start: Start) -> None:
         time.sleep(0.8)
         status, headers, _ = clients.json_of(clients.until_closed(connection))
     assert (status, int(headers["content-length"]) > 1_000_000) == (200, True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_stopping_ends_what_is_in_flight_and_signs_nothing(
+    authority: Authority, watched: Watched, protocol: str
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def act(visit: Visit) -> None:
+        visit.read_request()
+        begun.set()
+        try:
+            visit.read_request()
+        except (EOFError, OSError):
+            ended.set()
+
+    with Site(authority.issue(HOST), act) as site:
+        with whole.running(authority, {HOST: site}, limits=QUICK) as notary:
+            busy = notary.client(manifest(), protocol, **SECRETS).go("fetch")
+            idle = notary.client(manifest(), protocol, **SECRETS).go("evidence")
+            half = notary.client(manifest(), protocol, **SECRETS).go("tls")
+            assert begun.wait(5)
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 3
+        assert ended.wait(2)
+        with busy, idle, half:
+            assert (busy.ending(), idle.ending()) == ("gone", "gone")
+    assert watched.signatures == 0
+    assert notary.codes == []
+
+
+@pytest.mark.slow
+def test_many_sessions_good_and_bad_at_once_leave_nothing_behind(start: Start, watched: Watched) -> None:
+    notary = start(page(BODY, JSON))
+    good: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(15):
+            protocol = PROTOCOLS[(number + turn) % 2]
+            step = clients.STEPS[(3 * number + turn) % len(clients.STEPS)]
+            with notary.client(manifest(), protocol, **SECRETS) as client:
+                client.go(step)
+                client.reset()
+            with notary.client(manifest(), protocol, **SECRETS).go("fetch") as client:
+                good.append(client.ending())
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert good == ["proof"] * 120
+    notary.soon(lambda: notary.tasks() <= 5)
+    assert "internal" not in notary.codes
+    lives(notary)

@@ -1,22 +1,23 @@
-"""No evidence, no time, no room, too often: the client is told a code, nothing is signed, and others go on."""
+"""No evidence, no time, no room, too often, too large: the client is told a code, nothing is signed, others go on."""
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 
-from notary.server.shared import PROTOCOLS, QUICK, SECRETS, Watched, lives, manifest, refused
+from notary.server.shared import PROTOCOLS, QUICK, SECRETS, Start, Watched, lives, manifest, refused
 from pluto_measure.record import replace
 from pluto_notary.limits import Limits
+from pluto_notary.server import prover
 from pluto_notary.trusted_time.errors import ClockError
 from simulators.notary import clients, whole
 from simulators.notary.sites import Visit
-
-Start = Callable[..., whole.Running]
 
 
 def get(notary: whole.Running, path: str) -> tuple[int, str]:
@@ -256,3 +257,35 @@ def test_the_limits_hold_together() -> None:
     assert limits.channels < limits.connections, "health is answered when all channels are taken"
     assert limits.evidence_rate_of_one < limits.evidence_rate
     assert limits.message_seconds < limits.idle_seconds < limits.channel_seconds
+
+
+def test_a_proof_that_would_be_too_large_is_not_signed(
+    start: Start, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notary = start()
+    with monkeypatch.context() as patched:
+        patched.setattr(prover, "LIMIT", 100_000)
+        with notary.client(manifest(), **SECRETS).go("fetch") as client:
+            assert client.ending() == "size"
+    refused(notary, "size")
+    assert watched.signatures == 0
+    lives(notary)
+
+
+def test_an_idle_connection_keeps_little(start: Start) -> None:
+    notary = start(limits=replace(QUICK, request_seconds=20.0, idle_seconds=20.0))
+    with ExitStack() as stack:
+
+        def one() -> clients.Client:
+            return stack.enter_context(notary.client(manifest(), **SECRETS).go("evidence"))
+
+        one()
+        tracemalloc.start()
+        try:
+            for _ in range(10):
+                one()
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept / 10 < 80 * 1024, "both sides of it, what OpenSSL keeps apart"

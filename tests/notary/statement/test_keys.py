@@ -17,14 +17,7 @@ from hypothesis import strategies as st
 from pluto_measure.errors import FormatError, VerificationError
 from pluto_notary.statement.curve import ORDER
 from pluto_notary.statement.keccak import keccak256
-from pluto_notary.statement.keys import (
-    Signature,
-    SigningKey,
-    address,
-    checksummed,
-    parse_address,
-    recover,
-)
+from pluto_notary.statement.keys import Signature, SigningKey, address, checksummed, parse_address, recover
 from simulators.notary.proofs import KEY, other_spelling, salts
 
 DIGESTS = st.binary(min_size=32, max_size=32)

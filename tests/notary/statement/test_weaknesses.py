@@ -1,4 +1,4 @@
-"""Weaknesses of a public notary that lie in its statements, a test for each: ours does not have them."""
+"""Weaknesses of an earlier notary that lie in its statements, by the numbers of docs/weaknesses.md."""
 
 from __future__ import annotations
 

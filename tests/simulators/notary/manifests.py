@@ -1,9 +1,10 @@
-"""Manifests and answers of sites that do not exist: a bank's JSON, a shop's page; and an exchange with either."""
+"""Manifests and answers of sites that do not exist: a bank's JSON, a shop's page; exchanges with them; the schema."""
 
 from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 from pluto_notary.fetch.limits import FetchLimits
@@ -11,6 +12,7 @@ from pluto_notary.fetch.outgoing import prepared
 from pluto_notary.manifest import Manifest, Value
 from pluto_notary.web import Exchange, Headers, WebRequest, WebResponse
 
+SCHEMA = json.loads((Path(__file__).parents[3] / "notary/pluto_notary/schemas/manifest.v2.json").read_text())
 BANK: dict[str, Any] = {
     "manifestVersion": "2",
     "id": "bank-balance",
@@ -60,6 +62,12 @@ SHOP: dict[str, Any] = {
         },
     },
 }  # fmt: skip
+# The `response` of a manifest that asks for a price, in JSON.
+PRICE: dict[str, Any] = {
+    "status": "200",
+    "headers": {"content-type": "application/json"},
+    "body": {"format": "json", "extractors": [{"id": "price", "selector": ["price"], "type": "string"}]},
+}
 ACCOUNT_PAGE = b"""<!DOCTYPE html>
 <html><head><title>Your account</title><script>var level = "<b class=level>no</b>";</script></head><body>
 <div id="member" class="box wide"><h1>Hello,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
@@ -16,11 +17,11 @@ from typing import Self
 Change = Callable[[Iterator[bytes], bytearray], Iterable[bytes]]
 
 
-class Meddler:
-    """Hands on what the notary says, and `change` of what the site says; another one may be set between connections."""
+class Path(ABC):
+    """A way between a notary and a site, on which somebody stands; a subclass says what becomes of a connection."""
 
-    def __init__(self, port: int, change: Change) -> None:
-        self._site, self.change = port, change
+    def __init__(self, port: int) -> None:
+        self._site = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads: list[threading.Thread] = []
@@ -44,6 +45,18 @@ class Meddler:
             while True:
                 notary, _ = self._listener.accept()
                 self._start(self._between, notary)
+
+    @abstractmethod
+    def _between(self, notary: socket.socket) -> None:
+        """One connection, until it is over."""
+
+
+class Meddler(Path):
+    """Hands on what the notary says, and `change` of what the site says; another one may be set between connections."""
+
+    def __init__(self, port: int, change: Change) -> None:
+        super().__init__(port)
+        self.change = change
 
     def _between(self, notary: socket.socket) -> None:
         said = bytearray()

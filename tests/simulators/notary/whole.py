@@ -21,7 +21,6 @@ from typing import Any
 
 from pluto_measure.appraise import ChannelExpected, SessionExpected, verify_expected
 from pluto_measure.errors import RefusedError
-from pluto_measure.record import replace
 from pluto_notary.client import prove as proving
 from pluto_notary.client.wire import Notary, connected
 from pluto_notary.config import Acme
@@ -30,27 +29,21 @@ from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.fetch.egress import EgressRules
 from pluto_notary.fetch.limits import FetchLimits
-from pluto_notary.fetch.outgoing import prepared
-from pluto_notary.fetch.run import fetch, reached
-from pluto_notary.fetch.target import client_context
 from pluto_notary.limits import Limits
 from pluto_notary.manifest import Manifest
-from pluto_notary.observe.recording import Recording
 from pluto_notary.protocol.messages import Fetch
 from pluto_notary.serial import EventWriter
 from pluto_notary.server.certified import certified_by
 from pluto_notary.server.observing import Recorder
 from pluto_notary.server.run import Settings, serve
-from pluto_notary.server.seeing import Sight
-from pluto_notary.server.world import World, seeing
 from pluto_notary.statement.proof import Proof
-from pluto_notary.web import Exchange, WebRequest
 from simulators.intel import NOW
 from simulators.notary.certificates import Authority
 from simulators.notary.clients import Client
 from simulators.notary.evidence import tdx_envelope
 from simulators.notary.names import Names
 from simulators.notary.sites import Net, Site
+from simulators.notary.web import Web
 from simulators.trust_domains import CONFIG, POLICY, REFERENCE, TrustDomain
 
 ADDRESS = "93.184.215.14"  # public by its number; Net leads it to a site here
@@ -107,6 +100,8 @@ class Running:
     lines: list[str] = field(default_factory=list)
     port: int = 0
     outer_key_digest: bytes = b""
+    told: list[str] = field(default_factory=list)
+    tasks: Callable[[], int] = lambda: 0  # that the server's loop has
 
     def client(self, manifest: Manifest, protocol: str = "websocket", **how: Any) -> Client:
         """A client that does what the test wants. `how`: of `Client`, and members of the fetch."""
@@ -139,9 +134,6 @@ class Running:
                 appraise=self.appraise,
                 told=lambda text: self.told.append(text),
             )
-
-    told: list[str] = field(default_factory=list)
-    tasks: Callable[[], int] = lambda: 0  # that the server's loop has
 
     def rests(self) -> None:
         """Wait until no session is left: the last event of one comes after its client has gone."""
@@ -220,43 +212,8 @@ def running(
     names = Names({**{host: [[address]] for host, address in addresses.items()}, **(answers or {})})
     found = Running(provider or TdProvider(), clock or SetClock(), net, limits or Limits(), token, acme, doors)
 
-    def world() -> World:
-        context = client_context(authority.pem)
-
-        async def ask(request: WebRequest, *, version: str | None, judged_at: Any, most: int, step: Any) -> Exchange:
-            del version
-            wall = int(time.time())  # the test sites' certificates are of today
-            del judged_at
-            bounds = fetch_limits or FetchLimits()
-            return await fetch(
-                request,
-                rules=rules or EgressRules(),
-                limits=replace(bounds, body_bytes=min(bounds.body_bytes, most)),
-                tls=context,
-                resolve=names,
-                connect=net.connect,
-                clock=time.monotonic,
-                judged_at=(wall, wall + 1),
-                step=step,
-            )
-
-        async def reach(request: WebRequest, *, step: Any) -> socket.socket:
-            bounds = fetch_limits or FetchLimits()
-            prepared(request, bounds)
-            where = {"resolve": names, "connect": net.connect, "step": step}
-            return (await reached(request, rules=rules or EgressRules(), limits=bounds, **where))[1]
-
-        see = seeing(authority.pem.encode(), fetch_limits or FetchLimits())
-
-        def see_today(recording: Recording, secret: bytes, *, judged_at: Any, **how: Any) -> Sight:
-            first, last = judged_at
-            assert first <= last
-            wall = int(time.time())
-            return see(recording, secret, judged_at=(wall, wall + last - first), **how)
-
-        return World(ask, reach, see_today, found.clock)
-
-    thread = _Thread(found, world, sends)
+    web = Web(authority.pem, net, names, fetch_limits or FetchLimits(), rules or EgressRules())
+    thread = _Thread(found, lambda: web.world(found.clock), sends)
     thread.start()
     try:
         if not thread.ready.wait(30):

@@ -11,47 +11,43 @@ certificate is answered with none.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pluto_notary.client.tls import messages
 from pluto_notary.client.tls.errors import (
     DECODE_ERROR,
-    DECRYPT_ERROR,
     HANDSHAKE_FAILURE,
     UNEXPECTED_MESSAGE,
     TlsError,
 )
 from pluto_notary.client.tls.groups import GROUPS, Share
+from pluto_notary.client.tls.handshake import Handshake
 from pluto_notary.client.tls.hello import PROTOCOL, Chosen, Link
 from pluto_notary.client.tls.messages import Message, vector
 from pluto_notary.client.tls.records import CHANGE_CIPHER_SPEC, Sealed12
 from pluto_notary.client.tls.schedule import Schedule12
-from pluto_notary.client.tls.signatures import PublicKey, kind_of, verify_12
+from pluto_notary.client.tls.signatures import kind_of, verify_12
 from pluto_notary.client.tls.suites import SUITES
 
 _NAMED_CURVE: Final = 3  # RFC 8422, 5.4
 _UNCOMPRESSED: Final = 0
 
 
-class Handshake12:
+class Handshake12(Handshake):
     """From the hellos on. `secret` is the master secret, once `established`."""
 
     version: Final = "TLSv1.2"
+    _alone = (messages.SERVER_HELLO_DONE, messages.FINISHED)
 
     def __init__(self, link: Link, chosen: Chosen) -> None:
-        self._link, self._suite = link, SUITES[chosen.hello.suite]
+        super().__init__(link, SUITES[chosen.hello.suite], "WAIT_CERT")
         self._randoms = chosen.client_random, chosen.hello.random
         self._schedule = Schedule12(self._suite.hash)
         _check_hello(chosen.hello.extensions)
-        self._state, self._certificate_wanted = "WAIT_CERT", False
-        self.chain: tuple[bytes, ...] = ()
-        self.secret = b""
-        self._key: PublicKey | None = None
         self._theirs: tuple[int, bytes] = 0, b""
         self._reads: Sealed12 | None = None
-        self._steps: Mapping[tuple[str, int], Callable[[Message], None]] = {
+        self._steps = {
             ("WAIT_CERT", messages.CERTIFICATE): self._certificate,
             ("WAIT_KX", messages.SERVER_KEY_EXCHANGE): self._key_exchange,
             ("WAIT_CR_DONE", messages.CERTIFICATE_REQUEST): self._request,
@@ -59,18 +55,6 @@ class Handshake12:
             ("WAIT_DONE", messages.SERVER_HELLO_DONE): self._done,
             ("WAIT_FINISHED", messages.FINISHED): self._finished,
         }
-
-    @property
-    def established(self) -> bool:
-        return self._state == "CONNECTED"
-
-    def take(self, message: Message, *, last: bool) -> None:
-        """One message; `last`: its record has no more behind it. TlsError, and what the judge raises."""
-        if (step := self._steps.get((self._state, message.kind))) is None:
-            raise messages.unexpected(message.kind)
-        if message.kind in (messages.SERVER_HELLO_DONE, messages.FINISHED) and not last:
-            raise TlsError("a message goes on where the keys change", alert=UNEXPECTED_MESSAGE)
-        step(message)
 
     def change_cipher_spec(self, content: bytes) -> None:
         """The site's keys begin: RFC 5246, 7.1."""
@@ -119,17 +103,7 @@ class Handshake12:
         self._link.say(messages.FINISHED, self._schedule.finished(self.secret, "client", self._digest()))
 
     def _finished(self, message: Message) -> None:
-        wanted = self._schedule.finished(self.secret, "server", self._digest())
-        if not hmac.compare_digest(wanted, message.body):
-            raise TlsError("the site's Finished is about another handshake", alert=DECRYPT_ERROR)
-        self._next(message, "CONNECTED")
-
-    def _next(self, message: Message, state: str) -> None:
-        self._link.transcript.add(message.raw)
-        self._state = state
-
-    def _digest(self) -> bytes:
-        return self._link.transcript.digest(self._suite.hash)
+        self._connected(message, self._schedule.finished(self.secret, "server", self._digest()))
 
     def _keys(self) -> tuple[Sealed12, Sealed12]:
         """Ours and theirs: RFC 5246, 6.3, without keys for MACs."""

@@ -10,33 +10,31 @@ A request for a certificate is answered with none.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from pluto_notary.client.tls import messages
-from pluto_notary.client.tls.errors import DECODE_ERROR, DECRYPT_ERROR, UNEXPECTED_MESSAGE, TlsError
+from pluto_notary.client.tls.errors import DECODE_ERROR, UNEXPECTED_MESSAGE, TlsError
+from pluto_notary.client.tls.handshake import Handshake
 from pluto_notary.client.tls.hello import PROTOCOL, Chosen, Link
 from pluto_notary.client.tls.messages import Message
 from pluto_notary.client.tls.records import CHANGE_CIPHER_SPEC, HANDSHAKE, Sealed13
 from pluto_notary.client.tls.schedule import Schedule13
-from pluto_notary.client.tls.signatures import PublicKey, verify_13
+from pluto_notary.client.tls.signatures import verify_13
 from pluto_notary.client.tls.suites import SUITES
 
 # What EncryptedExtensions may have, of what was offered: RFC 8446, 4.2.
 _ENCRYPTED: Final = (messages.SERVER_NAME, messages.SUPPORTED_GROUPS, messages.ALPN)
-# After these the next record has other keys, so that nothing may be left of the present one.
-_ALONE: Final = (messages.FINISHED, messages.KEY_UPDATE)
 
 
-class Handshake13:
+class Handshake13(Handshake):
     """From the hellos on. `secret` is the handshake secret, once `established`."""
 
     version: Final = "TLSv1.3"
+    _alone = (messages.FINISHED, messages.KEY_UPDATE)
 
     def __init__(self, link: Link, chosen: Chosen) -> None:
         assert chosen.shared is not None
-        self._link, self._suite = link, SUITES[chosen.hello.suite]
+        super().__init__(link, SUITES[chosen.hello.suite], "WAIT_EE")
         self._schedule = Schedule13(self._suite.hash)
         self.secret = self._schedule.handshake_secret(chosen.shared)
         self._client, self._server = self._traffic(self.secret, "hs")
@@ -44,10 +42,7 @@ class Handshake13:
             link.layer.send(CHANGE_CIPHER_SPEC, b"\1")
         link.layer.reads = self._keys(self._server)
         link.layer.writes = self._keys(self._client)
-        self._state, self._certificate_wanted = "WAIT_EE", False
-        self.chain: tuple[bytes, ...] = ()
-        self._key: PublicKey | None = None
-        self._steps: Mapping[tuple[str, int], Callable[[Message], None]] = {
+        self._steps = {
             ("WAIT_EE", messages.ENCRYPTED_EXTENSIONS): self._extensions,
             ("WAIT_CERT_CR", messages.CERTIFICATE_REQUEST): self._request,
             ("WAIT_CERT_CR", messages.CERTIFICATE): self._certificate,
@@ -57,18 +52,6 @@ class Handshake13:
             ("CONNECTED", messages.NEW_SESSION_TICKET): self._ticket,
             ("CONNECTED", messages.KEY_UPDATE): self._key_update,
         }
-
-    @property
-    def established(self) -> bool:
-        return self._state == "CONNECTED"
-
-    def take(self, message: Message, *, last: bool) -> None:
-        """One message; `last`: its record has no more behind it. TlsError, and what the judge raises."""
-        if (step := self._steps.get((self._state, message.kind))) is None:
-            raise messages.unexpected(message.kind)
-        if message.kind in _ALONE and not last:
-            raise TlsError("a message goes on where the keys change", alert=UNEXPECTED_MESSAGE)
-        step(message)
 
     def change_cipher_spec(self, content: bytes) -> None:
         """It means nothing, and may come until Finished: RFC 8446, 5."""
@@ -98,10 +81,7 @@ class Handshake13:
         self._next(message, "WAIT_FINISHED")
 
     def _finished(self, message: Message) -> None:
-        wanted = self._schedule.finished(self._server, self._digest())
-        if not hmac.compare_digest(wanted, message.body):
-            raise TlsError("the site's Finished is about another handshake", alert=DECRYPT_ERROR)
-        self._next(message, "CONNECTED")
+        self._connected(message, self._schedule.finished(self._server, self._digest()))
         client, self._server = self._traffic(self._schedule.master_secret(self.secret), "ap")
         if self._certificate_wanted:
             self._link.say(messages.CERTIFICATE, b"\0" + messages.vector(3, b""))
@@ -127,13 +107,6 @@ class Handshake13:
             self._link.layer.send(HANDSHAKE, messages.message(messages.KEY_UPDATE, b"\0"))
             self._client = self._schedule.next_traffic_secret(self._client)
             self._link.layer.writes = self._keys(self._client)
-
-    def _next(self, message: Message, state: str) -> None:
-        self._link.transcript.add(message.raw)
-        self._state = state
-
-    def _digest(self) -> bytes:
-        return self._link.transcript.digest(self._suite.hash)
 
     def _traffic(self, secret: bytes, kind: str) -> tuple[bytes, bytes]:
         client, server = (self._schedule.traffic_secret(secret, f"{x} {kind} traffic", self._digest()) for x in "cs")

@@ -26,12 +26,11 @@ from pluto_notary.evidence.client import HelperProvider
 from pluto_notary.evidence.messages import NodeRequest
 from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.tpm_device import DescriptorTransport, Tpm
-from simulators.software_tpm import swtpm
 from simulators.tpm_quotes import BOOT, log_of
 
 pytestmark = pytest.mark.interop
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REQUEST = NodeRequest(b"\1\2\3", b"\5" * 32)
 # What systemd does before it starts a service: descriptors from 3 on, their names, and the process they are meant for.
@@ -47,22 +46,6 @@ code = f"import pluto_notary.places as places; places.DIGEST_FILE = {sys.argv[3]
     "import sys; from pluto_notary.evidence.__main__ import main; sys.exit(main())"
 os.execv(sys.argv[4], [sys.argv[4], "-B", "-c", code])
 """
-
-
-@pytest.fixture
-def emulator(tmp_path: Path) -> Iterator[socket.socket]:
-    """Our end of a connection to a started TPM without any state."""
-    start, environment = swtpm()
-    ours, theirs = socket.socketpair()
-    (tmp_path / "state").mkdir()
-    command = [*start, "socket", "--tpm2", "--flags", "not-need-init,startup-clear"]
-    command += ["--tpmstate", f"dir={tmp_path / 'state'}", "--fd", str(theirs.fileno())]
-    handed = [theirs.fileno()]
-    with subprocess.Popen(command, pass_fds=handed, env=environment, stderr=subprocess.DEVNULL) as process:
-        theirs.close()
-        yield ours
-        ours.close()
-        process.wait(20)
 
 
 def test_a_quote_of_the_emulator_covers_its_registers_and_the_key_can_be_unloaded(emulator: socket.socket) -> None:

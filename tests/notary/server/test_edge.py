@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from notary.selfcheck import RunningServer
 from pluto_measure.errors import FormatError
 from pluto_measure.evidence import Envelope
 from pluto_notary import events
@@ -26,19 +23,8 @@ from pluto_notary.evidence.provider import Issue
 from pluto_notary.evidence.requests import EvidenceRequest, NodeRequest
 from pluto_notary.insecure import InsecureProvider
 from pluto_notary.limits import Limits
+from pluto_notary.server.edge import client_of
 
-
-def _selfcheck() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("notary_selfcheck", Path(__file__).with_name("selfcheck.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-RunningServer = _selfcheck().RunningServer
 QUICK = Limits(
     connections=4,
     handshake_seconds=1.0,
@@ -218,3 +204,18 @@ def test_no_verifier_knows_insecure_evidence(server: Any) -> None:
     document = server.get("/v1/evidence?nonce=00")[1]
     with pytest.raises(FormatError, match="insecure"):
         Envelope.parse(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("2001:db8:1:2:3:4:5:6", 5, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
+        ("", ""),
+        (("no address", 1), ""),
+    ],
+)
+def test_a_client_is_an_address_or_a_site(address: object, client: str) -> None:
+    assert client_of(address) == client

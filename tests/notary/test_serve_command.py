@@ -1,4 +1,4 @@
-"""`pluto-notary serve`, as a program."""
+"""`pluto-notary serve` as a program, and the codes of its wrong calls."""
 
 from __future__ import annotations
 
