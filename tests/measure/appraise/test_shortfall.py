@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_measure.appraise.shortfall import Shortfall, explain, forecast
+from pluto_measure.appraise.forecast import forecast
+from pluto_measure.appraise.shortfall import Shortfall, explain
 from pluto_measure.appraise.updates import UPDATES, advice, in_order, late_microcode, named
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.pck import PckExtension
