@@ -15,6 +15,7 @@ from pluto_image.lock.lockfile import Lock
 from pluto_image.outputs.everything import outputs
 from pluto_image.rebuild import again
 from pluto_measure.publish import digest_list
+from pluto_measure.publish.listing import names
 from simulators import tiny_definition
 
 Tamper = Callable[[Path], None]
@@ -58,9 +59,9 @@ def consistent(tamper: Tamper) -> Tamper:
     def both(release: Path) -> None:
         tamper(release)
         sums = digest_list.parse_sums((release / digest_list.SUMS).read_bytes())
-        names = artifact.names(release) - {digest_list.SUMS, "inputs.tar"}
-        new = [name for name in names if (release / name).stat().st_nlink == 1]
-        sums = {name: sums[name] for name in names - set(new)} | {n: artifact.file_digest(release / n) for n in new}
+        present = set(names(release)) - {digest_list.SUMS, "inputs.tar"}
+        new = [name for name in present if (release / name).stat().st_nlink == 1]
+        sums = {name: sums[name] for name in present - set(new)} | {n: artifact.file_digest(release / n) for n in new}
         put(release, digest_list.SUMS, digest_list.format_sums(sums).encode())
 
     return both
