@@ -78,17 +78,8 @@ class ReleaseMemory(StateFolder):
 
     def load(self) -> Memory:
         """What was seen; nothing in a new folder. FormatError for a damaged memory, or one that is gone."""
-        self.refuse_open_folder()
-        data = self.read(self.memory_path, LIMIT)
-        hint = f"put its backup back, or accept older releases once: rm -r {self.folder}"
-        if data is None:
-            if self.was_written():
-                raise FormatError("memory of releases", f"{self.memory_path} is gone, though there was one", hint=hint)
-            return Memory({})
-        try:
-            return Memory.parse(data)
-        except FormatError as error:
-            raise FormatError("memory of releases", f"{self.memory_path} is damaged: {error}", hint=hint) from error
+        found = self.remembered(Memory.parse, LIMIT, what="memory of releases", of="releases")
+        return Memory({}) if found is None else found
 
     def remember(self, accepted: Release, digest: str) -> None:
         """Remember an accepted release, on top of what another process may have seen meanwhile.

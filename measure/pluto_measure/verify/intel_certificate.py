@@ -18,19 +18,10 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.pck import EXTENSION
 from pluto_measure.formats.signed_der import SignedDer
+from pluto_measure.verify.certificate import UNREADABLE, constraints
 
 ECDSA_SHA256: Final = ec.ECDSA(hashes.SHA256())
 _REMEMBERED: Final = 1024
-# What `cryptography` raises for bytes that are no certificate or list. A warning is one where they are made errors.
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    Warning,
-)
 
 
 def load(der: bytes, what: str) -> x509.Certificate:
@@ -126,9 +117,9 @@ def ends_in(der: bytes, signature: bytes) -> bool:
 
 
 def leaf_problem(certificate: x509.Certificate) -> str | None:
-    basic, usage, odd = _constraints(certificate)
+    basic, usage, odd = constraints(certificate)
     if odd is not None:
-        return odd
+        return f"critical extension {odd} is not known"
     if basic is None or basic.ca:
         return "the leaf is a CA, or does not say that it is none"
     if usage is None or not usage.digital_signature:
@@ -137,27 +128,12 @@ def leaf_problem(certificate: x509.Certificate) -> str | None:
 
 
 def issuer_problem(certificate: x509.Certificate, der: bytes) -> str | None:
-    basic, usage, odd = _constraints(certificate)
+    basic, usage, odd = constraints(certificate)
     if odd is not None:
-        return odd
+        return f"critical extension {odd} is not known"
     if basic is None or not basic.ca or usage is None or not usage.key_cert_sign:
         return f"{name_of(der)!r} may not issue certificates"
     return None
-
-
-def _constraints(
-    certificate: x509.Certificate,
-) -> tuple[x509.BasicConstraints | None, x509.KeyUsage | None, str | None]:
-    basic = usage = None
-    for extension in certificate.extensions:
-        value = extension.value
-        if type(value) is x509.BasicConstraints:  # isinstance would ask its abstract class each time
-            basic = value
-        elif type(value) is x509.KeyUsage:
-            usage = value
-        elif extension.critical:
-            return None, None, f"critical extension {extension.oid.dotted_string} is not known"
-    return basic, usage, None
 
 
 def sgx_extension(certificate: x509.Certificate) -> bytes | None:

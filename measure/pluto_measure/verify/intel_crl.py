@@ -16,9 +16,9 @@ from cryptography.exceptions import InvalidSignature
 
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.signed_der import SignedDer, common_name
+from pluto_measure.verify.certificate import UNREADABLE
 from pluto_measure.verify.intel_certificate import (
     ECDSA_SHA256,
-    UNREADABLE,
     ends_in,
     is_other_algorithm,
     name_of,
