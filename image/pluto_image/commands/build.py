@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pluto_image.definition import Definition
-    from pluto_image.inputs.options import Inputs
+    from pluto_image.inputs.relock import Inputs
     from pluto_image.inputs.store import Store
     from pluto_image.lock.lockfile import Lock
 
@@ -93,14 +93,14 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
 
     from pluto_image import build
     from pluto_image import definition as definitions
-    from pluto_image.inputs import fetch, progress
-    from pluto_image.inputs import options as inputs
+    from pluto_image.inputs import fetch, options, progress
+    from pluto_image.inputs.relock import relock_if_vanished
 
     definition = definitions.load(arguments.folder)
-    store = inputs.store_from(arguments)
-    sources = inputs.sources_from(arguments, definition)
+    store = options.store_from(arguments)
+    sources = options.sources_from(arguments, definition)
     store.sweep(time.time())
-    found = inputs.relock_if_vanished(
+    found = relock_if_vanished(
         arguments.folder,
         store,
         sources,

@@ -49,13 +49,13 @@ def run(arguments: argparse.Namespace) -> Result:
 
     from pluto_image import definition as definitions
     from pluto_image import harvest_guest
-    from pluto_image.inputs import options as inputs
-    from pluto_image.inputs import progress
+    from pluto_image.inputs import options, progress
+    from pluto_image.inputs.relock import relock_if_vanished
     from pluto_image.tools import ensure_tools
 
     definition = definitions.load(arguments.folder)
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    found = inputs.relock_if_vanished(
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    found = relock_if_vanished(
         arguments.folder,
         store,
         sources,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pluto_image import source_tree
 from pluto_image.contents import opened
 from pluto_image.formats.compress import LIBRARY
-from pluto_image.inputs.options import moved
+from pluto_image.lock.difference import moved
 from pluto_image.rebuild.again import Ingredients
 from pluto_image.rebuild.explain.difference import Explained, text
 from pluto_image.rebuild.explain.files import LISTED
