@@ -34,6 +34,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="use the store and the bundle only, never the network")
 
 
+def add_relock_option(parser: argparse.ArgumentParser) -> None:
+    """--relock, for commands that go on with a new lock where locked files are gone."""
+    parser.add_argument(
+        "--relock", type=Path, metavar="FOLDER", help="where to put a new lock if locked files are gone"
+    )
+
+
 def store_from(arguments: argparse.Namespace) -> Store:
     """The store that --store names, or the user's. Raises UsageError for two folders."""
     folders = [text for text in arguments.store if not _is_url(text)]
