@@ -28,8 +28,9 @@ from pluto_image.sparse import Chunks, sparse_digest, write_sparse
 from pluto_measure.errors import FormatError, SourceError, UsageError, VerificationError
 from pluto_measure.launch import Launch
 from pluto_measure.publish.digest_list import SUMS, format_sums, parse_sums
+from pluto_measure.publish.listing import names
 
-BESIDE: Final = ("inputs.tar", "provenance.json")  # and signatures/: what a RELEASE has more than a DIST
+_BESIDE: Final = ("inputs.tar", "provenance.json")  # and signatures/: what a RELEASE has more than a DIST
 NAMES: Final = (
     "pluto.efi",
     "disk.raw",
@@ -71,7 +72,7 @@ class Dist:
                 f"{root} holds no {SUMS}, so it is not the result of a build", hint="run 'pluto-image build'"
             )
         sums = parse_sums(_read(root / SUMS))
-        present = names(root) - {SUMS}
+        present = set(names(root)) - {SUMS}
         if missing := sorted((set(sums) | set(NAMES)) - present):
             raise VerificationError(f"{missing[0]} is missing in {root}")
         if extra := sorted(name for name in present - set(sums) if not is_about_a_release(name)):
@@ -146,19 +147,7 @@ def write(
 
 def is_about_a_release(name: str) -> bool:
     """Whether a file is not part of a DIST but goes with it in a RELEASE."""
-    return name in BESIDE or name.startswith("signatures/")
-
-
-def names(root: Path) -> set[str]:
-    """Every file below a folder, as a digest list names it. FormatError for a link, which lists nothing."""
-    found = set()
-    for path in root.rglob("*"):
-        name = path.relative_to(root).as_posix()
-        if path.is_symlink():
-            raise FormatError(str(root), f"{name} is a link")
-        if not path.is_dir():
-            found.add(name)
-    return found
+    return name in _BESIDE or name.startswith("signatures/")
 
 
 def sweep(out: Path, now: float) -> int:
@@ -215,7 +204,7 @@ def _check_place(out: Path) -> None:
         raise UsageError(f"{out} is replaced whole, and you are in it", hint="name another folder with --out")
     if out.is_dir() and (stray := _made_by_nobody(out)):
         raise UsageError(f"{out} holds {stray}, which no build made", hint="name another folder with --out")
-    if out.is_dir() and any(path.name in (*BESIDE, "signatures") for path in out.iterdir()):
+    if out.is_dir() and any(path.name in (*_BESIDE, "signatures") for path in out.iterdir()):
         raise UsageError(f"{out} is a release, which would be lost", hint="name another folder with --out")
 
 

@@ -92,15 +92,7 @@ def build_image(
         wheels={wheel.name for wheel in lock.wheels},
     )
     say("compressing")
-    initrd = compress.zstd(cpio.newc(parts.entries, definition.epoch))
-    sections = (
-        (".osrel", parts.os_release),
-        (".cmdline", parts.command_line.encode()),
-        (".uname", parts.release.encode()),
-        (".initrd", initrd),
-        (".linux", parts.kernel),
-    )
-    image = uki.build(parts.stub, sections)
+    image = _uki(parts, definition.epoch)
     say("computing what a boot measures")
     container = oci.layout(
         recipe.container,
@@ -113,6 +105,17 @@ def build_image(
     launch = describe(image, parts, build_id=identifier, flavour=flavour)
     launch = replace(launch, container=container.container)
     return Image(identifier, image, parts.firmware, launch, parts.entries, container.files)
+
+
+def _uki(parts: Assembled, epoch: int) -> bytes:
+    sections = (
+        (".osrel", parts.os_release),
+        (".cmdline", parts.command_line.encode()),
+        (".uname", parts.release.encode()),
+        (".initrd", compress.zstd(cpio.newc(parts.entries, epoch))),
+        (".linux", parts.kernel),
+    )
+    return uki.build(parts.stub, sections)
 
 
 def check_inputs(definition: Definition, lock: Lock, source: SourceTree, flavour: str) -> None:

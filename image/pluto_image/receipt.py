@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pluto_image import artifact
-from pluto_measure.errors import FormatError
+from pluto_measure.errors import FormatError, UsageError
+from pluto_measure.publish.listing import names
 
 _VERSION: Final = 1
 # A file that was written within this many nanoseconds before the receipt may change again within one tick of its clock.
@@ -60,14 +61,14 @@ def holds(out: Path, *, flavour: str, inputs: Iterable[Path], check: bool) -> bo
             return False
         if not all(_same(Path(path), fact, check) for path, fact in known.items()):
             return False
-        present = {name for name in artifact.names(out) if not artifact.is_about_a_release(name)}
+        present = {name for name in names(out) if not artifact.is_about_a_release(name)}
         outputs: dict[str, list[Any]] = document["outputs"]
         return (
             present == {*outputs, "SHA256SUMS"}
             and all(_same(out / name, fact, check) for name, fact in outputs.items())
             and _sums_hold(out, outputs)
         )
-    except (OSError, ValueError, KeyError, TypeError, FormatError):
+    except (OSError, ValueError, KeyError, TypeError, FormatError, UsageError):
         return False  # no receipt, or none that we wrote
 
 

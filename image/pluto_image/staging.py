@@ -23,9 +23,8 @@ from pluto_image.source_tree import SourceTree
 from pluto_image.sparse import copy_sparse
 from pluto_measure.errors import RefusedError, SourceError, UsageError
 from pluto_measure.publish import provenance
-from pluto_measure.publish.folder import BUNDLE
 from pluto_measure.publish.provenance import Provenance
-from pluto_measure.publish.release import FILE, Release
+from pluto_measure.publish.release import BUNDLE, FILE, Release
 from pluto_measure.publish.statement import Statement
 
 _CHUNK: Final = 1 << 20

@@ -15,10 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.errors import FormatError, SourceError, UsageError
 
+T = TypeVar("T")
 PATIENCE: Final = 10.0  # seconds for another process to end its change, which takes milliseconds
 _PAUSE: Final = 0.02
 
@@ -69,6 +70,32 @@ class StateFolder:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from error
         return data
+
+    def remembered(
+        self,
+        parse: Callable[[bytes], T],
+        limit: int,
+        *,
+        what: str,
+        of: str,
+        has_more: Callable[[], object] = lambda: False,
+    ) -> T | None:
+        """The memory; None where there never was one. FormatError for a damaged one, or one that is gone.
+
+        `what` names it, `of` what is kept in mind; `has_more` says whether there is what a memory must stand beside.
+        """
+        self.refuse_open_folder()
+        path = self.memory_path
+        hint = f"put its backup back, or accept older {of} once: rm -r {self.folder}"
+        data = self.read(path, limit)
+        if data is None:
+            if has_more() or self.was_written():
+                raise FormatError(what, f"{path} is gone, though there was one", hint=hint)
+            return None
+        try:
+            return parse(data)
+        except FormatError as error:
+            raise FormatError(what, f"{path} is damaged: {error.problem}", hint=hint) from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

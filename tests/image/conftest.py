@@ -1,10 +1,13 @@
-"""What the tests of `pluto_image` share: a key that signs Release files."""
+"""What the tests of `pluto_image` share: a key that signs Release files, a store, small disks."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from pluto_image.formats import disk
+from pluto_image.inputs.store import Store
 from pluto_image.outputs import gcp
 from simulators.debian_mirror import Signer
 
@@ -23,3 +26,8 @@ def small_disks(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_disks_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "SIZE", 64 << 20)
     monkeypatch.setattr(gcp, "_GIB", 64 << 20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pluto_image import build, cli, receipt, source_tree
-from pluto_image import definition as definitions
+from image.worlds import build_command, image_of
+from pluto_image import build
 from pluto_image.inputs import bundle
 from pluto_image.inputs.store import Store
 from pluto_image.lint import LintError
-from pluto_image.lock.lockfile import Derived, Lock, Wheel, with_derived
+from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError, PlutoError, RefusedError, SourceError
 from pluto_measure.formats import pe
 from pluto_measure.publish import digest_list
@@ -46,28 +43,13 @@ if "PLUTO_TEST_CLOCK" in os.environ:
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-def image_of(folder: Path, store: Store, flavour: str = "release") -> build.Image:
-    definition = definitions.load(folder)
-    lock = Lock.parse((folder / "lock.json").read_bytes())
-    return build.build_image(definition, lock, store, source_tree.read(folder), flavour)
-
-
-def command(folder: Path, store: Store, out: Path, *more: str) -> int:
-    return cli.main(["build", str(folder), "--out", str(out), "--store", str(store.root), "--offline", *more])
-
-
 def sums(out: Path) -> dict[str, str]:
     return digest_list.parse_sums((out / "SHA256SUMS").read_bytes())
 
 
 @pytest.mark.parametrize("flavour", ["release", "debug"])
 def test_the_tiny_definition_has_its_golden_digests(flavour: str, tmp_path: Path, store: Store) -> None:
-    assert command(tiny_definition.make(tmp_path, store), store, tmp_path / "dist", "--flavour", flavour) == 0
+    assert build_command(tiny_definition.make(tmp_path, store), store, tmp_path / "dist", "--flavour", flavour) == 0
     golden = json.loads((VECTORS / f"tiny-{flavour}.json").read_text())
     # If this fails, the builder's output moved: every verifier must know. Say why in tests/vectors/build/MOVES.md.
     assert sums(tmp_path / "dist") == golden
@@ -157,14 +139,14 @@ def test_a_build_again_does_nothing_and_check_finds_a_changed_result(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tiny_definition.make(tmp_path, store), tmp_path / "dist"
-    assert command(folder, store, out, "--json") == 0
+    assert build_command(folder, store, out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] is False
-    assert command(folder, store, out, "--json", "--check") == 0
+    assert build_command(folder, store, out, "--json", "--check") == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] is True
     path, before = out / "pluto.efi", (out / "pluto.efi").stat()
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert command(folder, store, out, "--json", "--check") == 0
+    assert build_command(folder, store, out, "--json", "--check") == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] is False
 
 
@@ -251,7 +233,7 @@ def test_a_missing_or_damaged_input_leaves_the_result_as_it_was(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tiny_definition.make(tmp_path, store), tmp_path / "dist"
-    assert command(folder, store, out) == 0
+    assert build_command(folder, store, out) == 0
     before = sums(out)
     package = Lock.parse((folder / "lock.json").read_bytes()).image[0]
     path = store.path(package.sha256)
@@ -259,7 +241,7 @@ def test_a_missing_or_damaged_input_leaves_the_result_as_it_was(
     path.write_bytes(b"x" * package.size)
     (folder / "rootfs/etc/hostname").write_bytes(b"other\n")
     capsys.readouterr()
-    assert command(folder, store, out, "--json") == 6
+    assert build_command(folder, store, out, "--json") == 6
     document = json.loads(capsys.readouterr().out)
     assert package.name in document["error"]["message"]
     assert sums(out) == before
@@ -270,94 +252,14 @@ def test_a_bundle_is_all_that_a_build_without_a_network_needs(tmp_path: Path, st
     folder, fresh = tiny_definition.make(tmp_path, store), Store(tmp_path / "fresh")
     lock = Lock.parse((folder / "lock.json").read_bytes())
     bundle.write(tmp_path / "in.tar", lock, {}, [one.sha256 for one in (*lock.image, *lock.tools)], store)
-    assert command(folder, store, tmp_path / "first") == 0
-    assert command(folder, fresh, tmp_path / "none") == 6, "the fresh store holds nothing"
-    assert command(folder, fresh, tmp_path / "second", "--bundle", str(tmp_path / "in.tar")) == 0
+    assert build_command(folder, store, tmp_path / "first") == 0
+    assert build_command(folder, fresh, tmp_path / "none") == 6, "the fresh store holds nothing"
+    assert build_command(folder, fresh, tmp_path / "second", "--bundle", str(tmp_path / "in.tar")) == 0
     assert sums(tmp_path / "second") == sums(tmp_path / "first")
     (tmp_path / "cut.tar").write_bytes((tmp_path / "in.tar").read_bytes()[:-12_000])
     empty = Store(tmp_path / "empty")
-    assert command(folder, empty, tmp_path / "none", "--bundle", str(tmp_path / "cut.tar")) == 3
+    assert build_command(folder, empty, tmp_path / "none", "--bundle", str(tmp_path / "cut.tar")) == 3
     assert not (tmp_path / "none").exists()
-
-
-def wheel_file(*files: tuple[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in files:
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return out.getvalue()
-
-
-WHEEL = wheel_file(("extra/__init__.py", b"x = 1\n"), ("extra/left_out.py", b""))
-WHEEL_LINE = """
-[[files.wheel]]
-name = "extra"
-paths = ["extra/__*.py"]
-to = "usr/lib/python3/dist-packages"
-reason = "test"
-"""
-
-
-def with_wheel(root: Path, store: Store, lines: str) -> Path:
-    """The tiny definition with one locked wheel `extra`, which is in the store, and recipe lines."""
-    digest, file = store.put(WHEEL), "extra-1-py3-none-any.whl"
-    entry = f'[[wheel]]\nname = "extra"\nversion = "1"\nfile = "{file}"\nsize = {len(WHEEL)}\n'
-    entry += f'sha256 = "{digest}"\nreason = "test"\n'
-    folder = tiny_definition.make(root, store, text=f"{tiny_definition.DEFINITION}\n{entry}\n{lines}")
-    lock = Lock.parse((folder / "lock.json").read_bytes())
-    wheel = Wheel("extra", "1", file, len(WHEEL), digest)
-    (folder / "lock.json").write_text(replace(lock, wheels=(wheel,)).to_text(), newline="\n")
-    return folder
-
-
-def test_a_wheel_is_laid_as_its_line_says_and_files_json_shows_its_origin(tmp_path: Path, store: Store) -> None:
-    image = image_of(with_wheel(tmp_path, store, WHEEL_LINE), store)
-    found = [file for file in build.files_document(image) if str(file["origin"]).startswith("wheel:")]
-    assert [(file["path"], file["mode"], file["origin"]) for file in found] == [
-        ("usr/lib/python3/dist-packages/extra/__init__.py", "0644", "wheel:extra")
-    ]
-
-
-def test_a_wheel_that_no_line_lays_and_a_line_without_a_wheel_are_named(tmp_path: Path, store: Store) -> None:
-    with pytest.raises(FormatError, match="nothing is said about wheel extra"):
-        image_of(with_wheel(tmp_path / "a", store, ""), store)
-    text = f"{tiny_definition.DEFINITION}\n{WHEEL_LINE}"
-    with pytest.raises(FormatError, match="wheel extra is not in the lock"):
-        image_of(tiny_definition.make(tmp_path / "b", store, text=text), store)
-
-
-def test_a_wheel_that_vanished_from_the_store_is_named(tmp_path: Path, store: Store) -> None:
-    folder = with_wheel(tmp_path, store, WHEEL_LINE)
-    store.discard(hashlib.sha256(WHEEL).hexdigest())
-    with pytest.raises(SourceError, match="extra 1 is not in the store"):
-        image_of(folder, store)
-
-
-def test_the_receipt_covers_packages_firmware_wheels_and_derived_inputs(
-    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, out = with_wheel(tmp_path, store, WHEEL_LINE), tmp_path / "dist"
-    lock = Lock.parse((folder / "lock.json").read_bytes())
-    derived = Derived("python-byte-code", 4, store.put(b"pack"), "00" * 32)
-    other = replace(lock.image[0], name="qemu", size=5, sha256=store.put(b"other"))
-    lock = with_derived(replace(lock, tools=(*lock.tools, other)), [derived])
-    (folder / "lock.json").write_text(lock.to_text(), newline="\n")
-    assert command(folder, store, out) == 0
-    known = json.loads(receipt.path_for(out).read_text())["inputs"]
-    stored = {Path(path).name for path in known if Path(path).parent.parent.name == "sha256"}
-    besides = (lock.tools[0].sha256, lock.wheels[0].sha256, derived.sha256)
-    assert stored == {*(package.sha256 for package in lock.image), *besides}
-    for digest in besides:
-        data = store.get(digest)
-        assert data is not None
-        assert command(folder, store, out) == 0
-        capsys.readouterr()
-        assert command(folder, store, out, "--json") == 0
-        assert json.loads(capsys.readouterr().out)["unchanged"] is True
-        store.discard(digest)
-        code = command(folder, store, out, "--json")
-        assert code == 6 or json.loads(capsys.readouterr().out)["unchanged"] is False
-        store.put(data)
 
 
 @pytest.mark.parametrize(
@@ -369,14 +271,14 @@ def test_a_lock_or_definition_that_cannot_be_read_is_refused_by_the_build(
 ) -> None:
     folder = tiny_definition.make(tmp_path, store)
     (folder / name).write_text(text)
-    assert command(folder, store, tmp_path / "dist") == 3
+    assert build_command(folder, store, tmp_path / "dist") == 3
 
 
 def test_a_folder_with_other_things_in_it_is_not_overwritten(tmp_path: Path, store: Store) -> None:
     folder, out = tiny_definition.make(tmp_path, store), tmp_path / "documents"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    assert command(folder, store, out) == 2
+    assert build_command(folder, store, out) == 2
     assert (out / "thesis.txt").read_text() == "years of work"
 
 

@@ -13,8 +13,8 @@ import pytest
 from pluto_image import artifact
 from pluto_image.artifact import Dist
 from pluto_image.cli import main
-from pluto_image.inputs import options as inputs
 from pluto_image.inputs.store import STALE, Store
+from pluto_image.lock.folder import read_evidence, write_evidence, write_lock
 from pluto_image.lock.lockfile import Lock
 from pluto_measure.errors import FormatError
 from simulators import kill_points, tiny_definition
@@ -29,8 +29,8 @@ def tiny(tmp_path: Path, signer: Signer) -> Iterator[World]:
     """A world whose definition is locked."""
     with world(tmp_path, signer) as made:
         locked = made.lock()
-        inputs.write_lock(made.folder, locked.lock)
-        inputs.write_evidence(made.folder, locked.evidence.items())
+        write_lock(made.folder, locked.lock)
+        write_evidence(made.folder, locked.evidence.items())
         yield made
 
 
@@ -94,8 +94,8 @@ def test_a_killed_lock_leaves_the_old_lock_or_the_new_one_and_may_be_run_again(t
     for _ in kill_points.of(CLI, words):
         states.add(place.read_bytes())
         with contextlib.suppress(FormatError):  # killed between evidence and lock: refused by name, with a hint
-            inputs.read_evidence(tiny.folder, Lock.parse(place.read_bytes()))
+            read_evidence(tiny.folder, Lock.parse(place.read_bytes()))
     assert states <= {old, place.read_bytes()}
     lock = Lock.parse(place.read_bytes())
-    assert len(inputs.read_evidence(tiny.folder, lock)) == 2
+    assert len(read_evidence(tiny.folder, lock)) == 2
     assert lock.package("lib").version == "1.1"

@@ -47,11 +47,6 @@ MODULE = f"usr/lib/modules/{tiny_definition.KERNEL}/kernel/fs/efivarfs/efivarfs.
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def folder(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny definition with a Python, an efivarfs module and tools."""
     kernel = f"linux-image-{tiny_definition.KERNEL}"

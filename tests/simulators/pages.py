@@ -1,5 +1,6 @@
 """The rules that every page of ours keeps, whichever program made it. For tests alone.
 
+Parsed(html)               the page as a browser sees it; raises AssertionError where it is not well formed
 check(html, command=…)     raises AssertionError with what is amiss
 drawn(html, folder, 390)   in headless Chromium, in light and dark; skips where there is none
 """
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,23 +20,29 @@ import pytest
 from pluto_measure.page_kit import STYLE, policy
 
 MOST_BYTES = 300 * 1024
-_VOID = {"meta", "br", "img", "input", "wbr"}
+# Text that would get out of its place: of a title, of the style, of an attribute, of a template.
+MARKUP = "</title></style><script>alert(1)</script>\u202e'\"&<img src=x onerror=y>{{ 7*7 }}{% x %}"
+HOSTILE = "\"'><script src=//x.example/a.js>alert(1)</script><img src=x onerror=alert(1)></td></style><!--&amp;"
+_VOID = {"meta", "br"}  # of the tags that are never closed, those that our pages have
 _LOADS = {"src", "srcset", "data", "poster", "action", "formaction", "background"}
 
 
-class _Reader(HTMLParser):
-    """Tags, headings and what would be loaded."""
+class Parsed(HTMLParser):
+    """The page as a browser sees it: tags in order, and the text. Anything that is not well formed fails here."""
 
-    def __init__(self) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
+        self.tags: list[tuple[str, dict[str, str]]] = []
         self.open: list[str] = []
-        self.headings: list[int] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._pieces: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if re.fullmatch(r"h[1-6]", tag):
-            self.headings.append(int(tag[1]))
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice in {tag}"
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in _VOID:
             self.open.append(tag)
 
@@ -42,19 +50,78 @@ class _Reader(HTMLParser):
         assert self.open, f"</{tag}> ends nothing"
         assert self.open.pop() == tag, f"</{tag}> ends something else"
 
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self._pieces.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data}")
+
+    @property
+    def words(self) -> str:
+        """The text as it stands."""
+        return "".join(self._pieces)
+
+    @property
+    def text(self) -> str:
+        """The text with one space between all words, and between what stands in two places."""
+        return re.sub(r"\s+", " ", " ".join(self._pieces))
+
+    @property
+    def headings(self) -> list[int]:
+        return [int(tag[1]) for tag, _ in self.tags if re.fullmatch(r"h[1-6]", tag)]
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def sound(parsed: Parsed) -> Parsed:
+    """What holds of every page, whatever it is about."""
+    assert {tag for tag, _ in parsed.tags} <= {
+        *(
+            "html",
+            "head",
+            "meta",
+            "title",
+            "style",
+            "body",
+            "header",
+            "main",
+            "section",
+            "footer",
+            "h1",
+            "h2",
+            "h3",
+            "p",
+        ),
+        *("span", "strong", "a", "code", "pre", "br", "ul", "ol", "li", "dl", "dt", "dd", "details", "summary", "div"),
+        *("table", "thead", "tbody", "tr", "th", "td"),
+    }
+    levels = [int(tag[1]) for tag, _ in parsed.tags if tag in ("h1", "h2", "h3")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    names = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(set(names)) == len(names)
+    for _, attributes in parsed.tags:
+        assert not {"src", "style", "srcset", "action", "background"} & set(attributes)
+        assert not [name for name in attributes if name.startswith("on")]
+        if "href" in attributes:
+            assert attributes["href"].removeprefix("#") in names
+    assert parsed.all("html") == [{"lang": "en"}]
+    return parsed
+
 
 def check(html: str, *, command: str) -> None:
     """One file, in the one style, that loads and runs nothing, with headings in order and the command at its foot."""
     assert len(html.encode()) <= MOST_BYTES
-    reader = _Reader()
-    reader.feed(html)
-    assert reader.open == [], f"left open: {reader.open}"
+    reader = Parsed(html)
     names = [tag for tag, _ in reader.tags]
     assert ("html", {"lang": "en"}) in reader.tags
     assert names.count("main") == names.count("h1") == names.count("footer") == 1
     assert not {"script", "iframe", "object", "embed", "link", "form", "base"} & set(names)
     assert reader.headings[0] == 1
-    assert all(after <= before + 1 for before, after in zip(reader.headings, reader.headings[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(reader.headings))
     for tag, attributes in reader.tags:
         assert not _LOADS & attributes.keys(), f"{tag} loads something"
         assert not any(name.startswith("on") or name == "style" for name in attributes), f"{tag} acts"

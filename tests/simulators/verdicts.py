@@ -11,7 +11,7 @@ from pluto_measure.errors import FormatError
 from pluto_measure.findings import NotAuthentic, failures
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.quote import Quote
-from pluto_measure.verify import collateral, intel_pki
+from pluto_measure.verify import collateral, intel_certificate, intel_crl, intel_pki
 from pluto_measure.verify import quote as verifier
 from pluto_measure.verify.quote import VerifiedQuote, verify_quote
 from simulators.intel import Authority, Issued, World
@@ -68,7 +68,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 def forget() -> None:
     """Empty every cache of the verifier."""
-    for module in (intel_pki, collateral, verifier):
+    for module in (intel_certificate, intel_crl, intel_pki, collateral, verifier):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

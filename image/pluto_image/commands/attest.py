@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pluto_image.commands import reproduce
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_measure.command import Result
 from pluto_measure.commands import sign
 
@@ -29,7 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("release", type=Path, metavar="RELEASE", help="folder with the files of a release")
     parser.add_argument("--dissent", action="store_true", help="where it differs, sign what was got here instead")
     sign.add_signer_options(parser)
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pluto_image.definition import Definition
-    from pluto_image.inputs.options import Inputs
+    from pluto_image.inputs.relock import Inputs
     from pluto_image.inputs.store import Store
     from pluto_image.lock.lockfile import Lock
 
@@ -30,6 +30,8 @@ The same inputs give the same bytes on every machine. If nothing changed since t
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program."""
+    from pluto_image.inputs.options import add_options, add_relock_option
+
     parser = subparsers.add_parser("build", help="make UKI and disk from locked inputs", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
     parser.add_argument("--out", type=Path, required=True, metavar="DIST", help="folder for the result, replaced whole")
@@ -40,10 +42,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="release (default) asks for committed sources; verifiers refuse debug unless told otherwise",
     )
     parser.add_argument("--check", action="store_true", help="hash inputs and outputs again before believing that")
-    parser.add_argument(
-        "--relock", type=Path, metavar="FOLDER", help="where to put a new lock if locked files are gone"
-    )
-    _add_input_options(parser)
+    add_relock_option(parser)
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 
@@ -93,14 +93,14 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Inputs, Store]:
 
     from pluto_image import build
     from pluto_image import definition as definitions
-    from pluto_image.inputs import fetch, progress
-    from pluto_image.inputs import options as inputs
+    from pluto_image.inputs import fetch, options, progress
+    from pluto_image.inputs.relock import relock_if_vanished
 
     definition = definitions.load(arguments.folder)
-    store = inputs.store_from(arguments)
-    sources = inputs.sources_from(arguments, definition)
+    store = options.store_from(arguments)
+    sources = options.sources_from(arguments, definition)
     store.sweep(time.time())
-    found = inputs.relock_if_vanished(
+    found = relock_if_vanished(
         arguments.folder,
         store,
         sources,
@@ -197,9 +197,3 @@ def _progress(began: float) -> Callable[[str], None]:
         sys.stderr.flush()
 
     return say
-
-
-def _add_input_options(parser: argparse.ArgumentParser) -> None:
-    from pluto_image.inputs.options import add_options
-
-    add_options(parser)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pluto_image.errors import UnavailableError
-from pluto_image.inputs import options as inputs
-from pluto_image.inputs import progress
+from pluto_image.inputs import options, progress
+from pluto_image.inputs.relock import all_inputs, fetch_all
+from pluto_image.lock.folder import load_lock, read_evidence
 from pluto_measure.command import Result
 from pluto_measure.errors import VerificationError
 from pluto_measure.wording import counted
@@ -32,7 +33,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser("bundle", help="write all inputs to one file", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the tar to write")
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 
@@ -44,17 +45,17 @@ def run(arguments: argparse.Namespace) -> Result:
     from pluto_image.inputs import builder_wheels, bundle, fetch
 
     definition = definitions.load(arguments.folder)
-    lock = inputs.load_lock(arguments.folder, definition)
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    files = (*inputs.all_inputs(lock), *index_files(lock), *lock.derived)
-    inputs.fetch_all(lock, store, sources, offline=arguments.offline, progress=progress.reporter())
+    lock = load_lock(arguments.folder, definition)
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    files = (*all_inputs(lock), *index_files(lock), *lock.derived)
+    fetch_all(lock, store, sources, offline=arguments.offline, progress=progress.reporter())
     fetch.ensure(index_files(lock), store, sources, offline=arguments.offline)
     _provide_derived(definition, lock, store, sources, arguments.offline)
     builder = builder_wheels.bring(
         arguments.folder, store, sources, offline=arguments.offline, progress=progress.reporter()
     )
     wheels = () if builder is None else builder.wheels
-    evidence = inputs.read_evidence(arguments.folder, lock)
+    evidence = read_evidence(arguments.folder, lock)
     contents = [one.sha256 for one in (*files, *wheels)]
     names = None if builder is None else builder.text
     size = bundle.write(arguments.out, lock, evidence, contents, store, wheels=names)

@@ -29,13 +29,13 @@ def run(arguments: argparse.Namespace) -> Result:
     """Derive and pin."""
     from pluto_image import build
     from pluto_image import definition as definitions
-    from pluto_image.inputs import fetch, progress
-    from pluto_image.inputs import options as inputs
+    from pluto_image.inputs import fetch, options, progress
+    from pluto_image.lock.folder import load_lock, write_lock
     from pluto_image.lock.lockfile import with_derived
 
     definition = definitions.load(arguments.folder)
-    lock = inputs.load_lock(arguments.folder, definition)
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
+    lock = load_lock(arguments.folder, definition)
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
     wanted = (*lock.image, *build.further_inputs(definition, lock)[:1])
     fetch.ensure(wanted, store, sources, offline=arguments.offline, progress=progress.reporter())
     made = build.locked_byte_code(definition, lock, store)
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> Result:
         return Result({"derived": None, "changed": False}, "the definition asks for no byte code\n")
     new = with_derived(lock, [made])
     if new != lock:
-        inputs.write_lock(arguments.folder, new)
+        write_lock(arguments.folder, new)
     document: dict[str, object] = {
         "derived": made.name,
         "sha256": made.sha256,

@@ -6,8 +6,8 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pluto_image.inputs import options as inputs
-from pluto_image.inputs import progress
+from pluto_image.inputs import options, progress
+from pluto_image.inputs.relock import all_inputs, relock_if_vanished
 from pluto_measure.command import Result
 from pluto_measure.wording import counted
 
@@ -28,7 +28,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--builder", action="store_true", help="the builder's own wheels too, which a bundle carries (docs/formats)"
     )
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 
@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> Result:
     from pluto_image.inputs import builder_wheels
 
     definition = definitions.load(arguments.folder)
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
     now = datetime.now(UTC)
     store.sweep(now.timestamp())
-    found = inputs.relock_if_vanished(
+    found = relock_if_vanished(
         arguments.folder,
         store,
         sources,
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> Result:
     )
     if arguments.builder:
         builder_wheels.bring(arguments.folder, store, sources, offline=arguments.offline, progress=progress.reporter())
-    files = inputs.all_inputs(found.lock)
+    files = all_inputs(found.lock)
     document: dict[str, object] = {
         "lock": str(found.lock_path),
         "files": len(files),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pluto_image import definition as definitions
 from pluto_image.errors import UnavailableError
-from pluto_image.inputs import options as inputs
-from pluto_image.inputs import progress
+from pluto_image.inputs import options, progress
+from pluto_image.lock.folder import read_evidence, write_evidence, write_lock
 from pluto_image.lock.lockfile import Lock, Package
 from pluto_measure.command import Result
 from pluto_measure.errors import FormatError, UsageError
@@ -48,7 +48,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--difference", type=Path, metavar="FILE", help="write what changed, scripts too, as Markdown for its review"
     )
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 
@@ -66,12 +66,12 @@ def run(arguments: argparse.Namespace) -> Result:
 def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) -> Result:
     from pluto_image.debian.archive_state import index_files
     from pluto_image.inputs import fetch
-    from pluto_image.lock import making as locks
+    from pluto_image.lock import making
 
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    evidence = inputs.read_evidence(arguments.folder, lock)
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    evidence = read_evidence(arguments.folder, lock)
     fetch.ensure(index_files(lock), store, sources, offline=arguments.offline)
-    count = locks.check_evidence(definition, lock, arguments.folder / definitions.KEYS, evidence, store)
+    count = making.check_evidence(definition, lock, arguments.folder / definitions.KEYS, evidence, store)
     _write_difference(arguments.difference, lock, lock, (), store, sources)
     proven = counted(count, "package")
     text = f"{arguments.folder / definitions.LOCK}: {proven} proven by signed release files, nothing changed\n"
@@ -79,10 +79,10 @@ def _check(arguments: argparse.Namespace, definition: Definition, lock: Lock) ->
 
 
 def _make(arguments: argparse.Namespace, definition: Definition, old: Lock | None) -> Result:
-    from pluto_image.lock import making as locks
+    from pluto_image.lock import making
 
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    made = locks.make(
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    made = making.make(
         definition,
         arguments.folder / definitions.KEYS,
         store,
@@ -96,8 +96,8 @@ def _make(arguments: argparse.Namespace, definition: Definition, old: Lock | Non
     if old is not None and _nothing_new(arguments.folder, old, made.lock):
         made = replace(made, lock=old)
     else:
-        inputs.write_evidence(arguments.folder, made.evidence.items())
-        inputs.write_lock(arguments.folder, made.lock)
+        write_evidence(arguments.folder, made.evidence.items())
+        write_lock(arguments.folder, made.lock)
     _write_difference(arguments.difference, old, made.lock, made.script_changes, store, sources)
     return _report(arguments.folder / definitions.LOCK, made, old)
 
@@ -105,7 +105,7 @@ def _make(arguments: argparse.Namespace, definition: Definition, old: Lock | Non
 def _nothing_new(folder: Path, old: Lock, new: Lock) -> bool:
     """Whether the indexes are newer at most, and the old lock still has the evidence that proves it."""
     try:
-        inputs.read_evidence(folder, old)
+        read_evidence(folder, old)
     except (UsageError, FormatError):
         return False
     return replace(new, archives=old.archives) == old
@@ -121,12 +121,12 @@ def _write_difference(
 ) -> None:
     if path is None:
         return
-    from pluto_image.lock import difference as lock_difference
+    from pluto_image.lock import difference
     from pluto_measure.commands import files
 
     before, after = (_scripts(lock.image if lock else (), changes, store, sources) for lock in (old, new))
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, lock_difference.markdown(old, new, before, after))
+    files.write(path, difference.markdown(old, new, before, after))
 
 
 def _scripts(
@@ -145,8 +145,10 @@ def _scripts(
 
 
 def _report(path: Path, made: Locked, old: Lock | None) -> Result:
+    from pluto_image.lock import difference
+
     lock = made.lock
-    moved = inputs.moved(old, lock) if old is not None else ()
+    moved = difference.moved(old, lock) if old is not None else ()
     size = sum(one.size for one in (*lock.image, *lock.tools))
     document: dict[str, object] = {
         "lock": lock.digest,

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
+from pluto_image.inputs.relock import fetch_all
 from pluto_measure.command import Result
 from pluto_measure.wording import counted
 
@@ -34,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser("reproduce", help="rebuild a release and compare", description=_DESCRIPTION)
     parser.add_argument("release", type=Path, metavar="RELEASE", help="folder with the files of a release, or a DIST")
     parser.add_argument("--out", type=Path, metavar="DIST", help="write what was rebuilt to this folder too")
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
 
@@ -108,8 +109,8 @@ def _inputs(arguments: argparse.Namespace, published: Published, made_of: Ingred
     if arguments.bundle is None:
         arguments.bundle = published.bundle
     definition, lock = made_of.definition, made_of.lock
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    inputs.fetch_all(lock, store, sources, offline=arguments.offline, tools=False, progress=progress.reporter())
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    fetch_all(lock, store, sources, offline=arguments.offline, tools=False, progress=progress.reporter())
     more = build.further_inputs(definition, lock)
     fetch.ensure(more, store, sources, offline=arguments.offline, progress=progress.reporter())
     return store

@@ -30,14 +30,12 @@ _VERSION: Final = re.compile(r"(?:[0-9]+:)?([0-9]+(?:\.[0-9]+)*)")
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program."""
-    from pluto_image.inputs.options import add_options
+    from pluto_image.inputs.options import add_options, add_relock_option
 
     parser = subparsers.add_parser("tools", help="unpack and name the locked tools", description=_DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the definition, such as image/notary")
     parser.add_argument("--out", type=Path, metavar="KIT", help="folder for what 'pluto-measure acpi harvest' needs")
-    parser.add_argument(
-        "--relock", type=Path, metavar="FOLDER", help="where to put a new lock if locked files are gone"
-    )
+    add_relock_option(parser)
     add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.set_defaults(run=run)
@@ -49,13 +47,13 @@ def run(arguments: argparse.Namespace) -> Result:
 
     from pluto_image import definition as definitions
     from pluto_image import harvest_guest
-    from pluto_image.inputs import options as inputs
-    from pluto_image.inputs import progress
+    from pluto_image.inputs import options, progress
+    from pluto_image.inputs.relock import relock_if_vanished
     from pluto_image.tools import ensure_tools
 
     definition = definitions.load(arguments.folder)
-    store, sources = inputs.store_from(arguments), inputs.sources_from(arguments, definition)
-    found = inputs.relock_if_vanished(
+    store, sources = options.store_from(arguments), options.sources_from(arguments, definition)
+    found = relock_if_vanished(
         arguments.folder,
         store,
         sources,

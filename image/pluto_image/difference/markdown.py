@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from pluto_image.difference.chapter import Block, Chapter, Table
 from pluto_image.difference.model import Difference
-from pluto_image.difference.outline import Block, Chapter, Table, chapters, headline, identities
-from pluto_image.rebuild.explain.difference import text as printable
+from pluto_image.difference.outline import chapters, headline, identities
+from pluto_image.rebuild.explain.difference import printable
 
 LARGEST: Final = 60_000  # characters; the text of a pull request may have 65536
 _MOST_ROWS: Final = 50  # of one table

@@ -6,65 +6,31 @@ Nothing is cut here; every form cuts to what it can show, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from typing import Final
 
+from pluto_image.difference.chapter import NONE, PAIR, Block, Chapter, kind_of, pair, table_of
 from pluto_image.difference.model import (
     Difference,
-    EventChange,
-    EventState,
     FileState,
     Locked,
     ModuleState,
     PackageChange,
-    ProfileChange,
-    RegisterState,
     UnitState,
     Value,
 )
+from pluto_image.difference.outline_measured import events, registers
 from pluto_measure.wording import counted
 
-T = TypeVar("T")
-NONE: Final = "–"
 _NAMED_BY_DIGEST: Final = "oci/blobs/"
 _TREES: Final = {"image": "of the image", "tools": "of the tools tree", "wheels": "wheels"}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`columns`: title and kind of each: name, text, digest (a long one may be cut) or number."""
-
-    caption: str
-    columns: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Lines of a text that differ, as `diff -u` marks them; `note` is said where there are none."""
-
-    title: str
-    lines: tuple[str, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Chapter:
-    """`id` for links; `says` one sentence."""
-
-    id: str
-    title: str
-    says: str
-    tables: tuple[Table, ...]
-    blocks: tuple[Block, ...] = ()
 
 
 def chapters(found: Difference) -> tuple[Chapter, ...]:
     """The chapters that have something to say."""
     made = (
         _made_of(found), _packages(found), _scripts(found), _files(found), _command_line(found), _units(found),
-        _modules(found), _sections(found), _events(found), _registers(found), _sources(found), _artifacts(found),
+        _modules(found), _sections(found), events(found), registers(found), _sources(found), _artifacts(found),
     )  # fmt: skip
     return tuple(one for one in made if any(table.rows for table in one.tables) or one.blocks)
 
@@ -92,7 +58,7 @@ def headline(found: Difference) -> str:
 def _made_of(found: Difference) -> Chapter:
     rows = tuple((one.name, one.before or NONE, one.after or NONE) for one in found.made_of)
     says = "The build id is made of definition, lock and sources; the rest is what the publisher says."
-    return Chapter("made-of", "What it was made of", says, (_table("What changed", _PAIR, rows),))
+    return Chapter("made-of", "What it was made of", says, (table_of("What changed", PAIR, rows),))
 
 
 def _packages(found: Difference) -> Chapter:
@@ -101,7 +67,7 @@ def _packages(found: Difference) -> Chapter:
     for tree, words in _TREES.items():
         listed = [one for one in found.packages if one.tree == tree]
         rows = tuple(tuple(_package(one)) for one in listed)
-        tables.append(_table(f"Packages {words}" if tree != "wheels" else "Python wheels", columns, rows))
+        tables.append(table_of(f"Packages {words}" if tree != "wheels" else "Python wheels", columns, rows))
     says = f"{counted(len(found.packages), 'package')} moved, came or went."
     return Chapter("packages", "Packages", says, tuple(table for table in tables if table.rows))
 
@@ -117,19 +83,20 @@ def _package(one: PackageChange) -> Iterator[str]:
     yield f"{version(one.after)} (other bytes)" if same else version(one.after)
     yield "" if state is None else f"{state.source} {state.source_version}"
     yield "" if state is None else state.archive
-    yield _pair(lambda state: str(state.size), one.before, one.after)
+    yield pair(lambda state: str(state.size), one.before, one.after)
 
 
 def _scripts(found: Difference) -> Chapter:
     rows, blocks = [], []
     for package in (one for one in found.packages if one.tree == "image"):
         for one in package.scripts:
-            rows.append((package.name, one.script, _kind(one.before, one.after), one.before or NONE, one.after or NONE))
+            kind = kind_of(one.before, one.after)
+            rows.append((package.name, one.script, kind, one.before or NONE, one.after or NONE))
             note = "The text could not be had: give a store that has both packages." if one.difference is None else ""
-            blocks.append(Block(f"{package.name} {one.script}: {rows[-1][2]}", one.difference or (), note))
+            blocks.append(Block(f"{package.name} {one.script}: {kind}", one.difference or (), note))
     columns = ("package:name", "script:name", "what:text", "before:digest", "now:digest")
     says = "None of them ever runs. Read each: must the recipe do something else now?"
-    table = _table("Maintainer scripts that changed", columns, tuple(rows))
+    table = table_of("Maintainer scripts that changed", columns, tuple(rows))
     return Chapter("scripts", "Maintainer scripts", says, (table,), tuple(blocks))
 
 
@@ -139,13 +106,13 @@ def _files(found: Difference) -> Chapter:
 
     rows = []
     for one in found.files:
-        what = ", ".join(one.what) if one.before and one.after else _kind(one.before, one.after)
+        what = ", ".join(one.what) if one.before and one.after else kind_of(one.before, one.after)
         origin = shown(one.after or one.before)
-        rows.append((one.path, what, origin, _pair(lambda state: str(state.size), one.before, one.after)))
+        rows.append((one.path, what, origin, pair(lambda state: str(state.size), one.before, one.after)))
     blocks = tuple(Block(one.path, one.difference) for one in found.files if one.difference)
     columns = ("path:name", "what:text", "from:name", "size:number")
     says = f"{counted(len(rows), 'path')} of the root."
-    return Chapter("files", "Files", says, (_table("Paths of the root that changed", columns, tuple(rows)),), blocks)
+    return Chapter("files", "Files", says, (table_of("Paths of the root that changed", columns, tuple(rows)),), blocks)
 
 
 def _command_line(found: Difference) -> Chapter:
@@ -157,7 +124,7 @@ def _command_line(found: Difference) -> Chapter:
         rows += [("moved", line.after, "the same words in another order")] if line.moved else []
     columns = ("what:text", "word:name", "what it asks for:text")
     says = "What the kernel is started with. It is measured, and the host cannot change it."
-    return Chapter("command-line", "Command line", says, (_table("Words of the command line", columns, tuple(rows)),))
+    return Chapter("command-line", "Command line", says, (table_of("Words of the command line", columns, tuple(rows)),))
 
 
 def _units(found: Difference) -> Chapter:
@@ -168,7 +135,7 @@ def _units(found: Difference) -> Chapter:
     blocks = tuple(Block(one.name, one.difference) for one in found.units if one.difference)
     columns = ("unit:name", "before:text", "now:text", "why:text")
     says = "systemd's units: what starts, what is masked, and how exposed it is, from 0 to 10."
-    return Chapter("units", "Units", says, (_table("Units that changed", columns, rows),), blocks)
+    return Chapter("units", "Units", says, (table_of("Units that changed", columns, rows),), blocks)
 
 
 def _modules(found: Difference) -> Chapter:
@@ -180,20 +147,20 @@ def _modules(found: Difference) -> Chapter:
     rows = tuple(
         (
             one.name, state(one.before), state(one.after),
-            _pair(lambda state: str(state.size), one.before, one.after), one.why or "not said",
+            pair(lambda state: str(state.size), one.before, one.after), one.why or "not said",
         )
         for one in found.modules
     )  # fmt: skip
     columns = ("module:name", "before:text", "now:text", "size:number", "why:text")
     says = f"{counted(len(rows), 'module')} of the kernel."
-    return Chapter("modules", "Kernel modules", says, (_table("Modules that changed", columns, rows),))
+    return Chapter("modules", "Kernel modules", says, (table_of("Modules that changed", columns, rows),))
 
 
 def _sections(found: Difference) -> Chapter:
     rows = tuple(
         (
             one.name,
-            _pair(lambda state: str(state.size), one.before, one.after),
+            pair(lambda state: str(state.size), one.before, one.after),
             one.before.sha384 if one.before else NONE,
             one.after.sha384 if one.after else NONE,
             "; ".join(one.why),
@@ -202,61 +169,16 @@ def _sections(found: Difference) -> Chapter:
     )
     parts = tuple((one.name, one.before or NONE, one.after or NONE) for one in found.boots)
     columns = ("section:name", "size:number", "before:digest", "now:digest", "why:text")
-    tables = (_table("Sections of the UKI", columns, rows), _table("Other parts of what boots", _PAIR, parts))
+    tables = (table_of("Sections of the UKI", columns, rows), table_of("Other parts of what boots", PAIR, parts))
     says = "The UKI is one file that holds kernel, command line and root; each section is measured."
     return Chapter("uki", "What boots", says, tuple(table for table in tables if table.rows))
 
 
-def _events(found: Difference) -> Chapter:
-    """Events once, however many machines expect them."""
-    machines: dict[tuple[object, ...], list[str]] = {}
-    first: dict[tuple[object, ...], EventChange] = {}
-    for profile in found.profiles:
-        for one in profile.events:
-            key = (one.register, one.role, _digest(one.before), _digest(one.after), one.why)
-            machines.setdefault(key, []).append(profile.id)
-            first.setdefault(key, one)
-    rows = tuple(
-        (
-            register(one.register), _event(one), _digest(one.before), _digest(one.after), "; ".join(one.why),
-            ", ".join(machines[key]),
-        )
-        for key, one in first.items()
-    )  # fmt: skip
-    columns = ("register:name", "event:text", "before:digest", "now:digest", "why:text", "machines:text")
-    says = "What a boot measures, as predicted for each machine: the events that are others now, and what led to them."
-    return Chapter("events", "Measured events", says, (_table("Events that changed", columns, rows),))
-
-
-def _registers(found: Difference) -> Chapter:
-    """Machines that change alike stand together."""
-    alike: dict[tuple[str, str, tuple[tuple[str, ...], ...]], list[str]] = {}
-    for one in found.profiles:
-        alike.setdefault((one.platform, one.kind, tuple(_expected(one))), []).append(one.id)
-    tables = []
-    for (platform, kind, rows), names in alike.items():
-        word = {"added": ": new", "removed": ": gone"}.get(kind, "")
-        columns = ("register:name", "before:digest", "now:digest", "why:text")
-        tables.append(_table(f"{', '.join(names)} ({platform}){word}", columns, rows))
-    same = f" The same as before: {', '.join(found.unchanged_machines)}." if found.unchanged_machines else ""
-    says = f"What a verifier must expect of each machine from now on.{same}"
-    return Chapter("registers", "Registers by machine", says, tuple(table for table in tables if table.rows))
-
-
-def _expected(one: ProfileChange) -> Iterator[tuple[str, ...]]:
-    for each in one.registers:
-        yield register(each.register), rule(each.before), rule(each.after), "; ".join(each.why)
-    for value in one.claims:
-        yield value.name, value.before or NONE, value.after or NONE, "a claim of the token"
-    for value in one.inputs:
-        yield value.name, value.before or NONE, value.after or NONE, "an input of the machine"
-
-
 def _sources(found: Difference) -> Chapter:
-    rows = tuple((one.path, one.part, _kind(one.before, one.after)) for one in found.sources)
+    rows = tuple((one.path, one.part, kind_of(one.before, one.after)) for one in found.sources)
     says = "Files of source.tar. Not all of them lie in the image: the builder and the tools do not."
     columns = ("path:name", "part:text", "what:text")
-    return Chapter("sources", "Sources", says, (_table("Files of source.tar that changed", columns, rows),))
+    return Chapter("sources", "Sources", says, (table_of("Files of source.tar that changed", columns, rows),))
 
 
 def _artifacts(found: Difference) -> Chapter:
@@ -264,56 +186,7 @@ def _artifacts(found: Difference) -> Chapter:
     rows = tuple((one.name, one.before or NONE, one.after or NONE) for one in listed)
     says = "The published files by SHA-256, as both lists have them; blobs of the container are named by their own."
     columns = ("file:name", "before:digest", "now:digest")
-    return Chapter("published", "Published files", says, (_table("Files that changed", columns, rows),))
-
-
-_PAIR: Final = ("what:name", "before:digest", "now:digest")
-
-
-def register(name: str) -> str:
-    """RTMR[1], PCR 4, MRTD."""
-    if name.startswith("rtmr"):
-        return f"RTMR[{name[4:]}]"
-    return f"PCR {name[3:]}" if name.startswith("pcr") else name.upper()
-
-
-def rule(state: RegisterState | None) -> str:
-    """What a register may hold, with the strongest bank's digests."""
-    if state is None:
-        return NONE
-    values = ", ".join(strongest(value) for value in state.values)
-    return values if state.match == "exact" else f"{state.match} {values}".strip()
-
-
-def strongest(banks: Mapping[str, str]) -> str:
-    """The longest digest of all banks."""
-    return max(banks.values(), key=len, default="")
-
-
-def _event(one: EventChange) -> str:
-    state = one.after or one.before
-    kind = {"added": ": new", "removed": ": gone"}.get(_kind(one.before, one.after), "")
-    return f"{'' if state is None else state.description}{kind}"
-
-
-def _digest(state: EventState | None) -> str:
-    if state is None:
-        return NONE
-    return strongest(state.digests) or ", ".join(strongest(one) for one in state.allowed) or "any"
-
-
-def _kind(before: object, after: object) -> str:
-    return "added" if before is None else "removed" if after is None else "changed"
-
-
-def _pair(show: Callable[[T], str], before: T | None, after: T | None) -> str:
-    shown = [NONE if state is None else show(state) for state in (before, after)]
-    return shown[1] if shown[0] == shown[1] else f"{shown[0]} → {shown[1]}"
-
-
-def _table(caption: str, columns: Sequence[str], rows: tuple[tuple[str, ...], ...]) -> Table:
-    split = tuple((title, kind) for title, _, kind in (one.rpartition(":") for one in columns))
-    return Table(caption, split, rows)
+    return Chapter("published", "Published files", says, (table_of("Files that changed", columns, rows),))
 
 
 def identities(found: Difference) -> tuple[Value, ...]:

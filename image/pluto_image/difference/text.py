@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pluto_image.difference.chapter import Block, Chapter, Table
 from pluto_image.difference.model import Difference
-from pluto_image.difference.outline import Block, Chapter, Table, chapters, headline, identities
-from pluto_image.rebuild.explain.difference import text as printable
+from pluto_image.difference.outline import chapters, headline, identities
+from pluto_image.rebuild.explain.difference import printable
 from pluto_measure.wording import counted
 
 _MOST_ROWS: Final = 40  # of one table

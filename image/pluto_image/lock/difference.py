@@ -1,4 +1,4 @@
-"""What changed between two locks, as text (Markdown) for whoever reviews the new one. Pure.
+"""What changed between two locks: the packages, and all of it as Markdown for whoever reviews the new one. Pure.
 
 Versions and scripts are a stranger's text: names and versions have passed the lock's own grammar, scripts stand in
 fences that they cannot end, with every character shown that a screen would hide.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pluto_image.difference import lines
@@ -21,6 +22,30 @@ LARGEST: Final = 60_000  # characters; the text of a pull request may have 65536
 _LARGEST_SCRIPT: Final = 12_000
 _NOTHING: Final = "–"
 _CUT: Final = "**Cut here, since more changed than fits. `git diff` on lock.json shows every package and script.**\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A package whose version differs between two locks; an empty text stands for "not there"."""
+
+    name: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.old or '(new)'} -> {self.new or '(gone)'}"
+
+
+def moved(old: Lock, new: Lock) -> tuple[Moved, ...]:
+    """Packages that differ between two locks, by tree and name."""
+    found = []
+    for before, after in ((old.image, new.image), (old.tools, new.tools)):
+        left, right = ({one.name: one for one in packages} for packages in (before, after))
+        for name in sorted({*left, *right}):
+            if name not in left or name not in right or left[name].sha256 != right[name].sha256:
+                versions = (tree[name].version if name in tree else "" for tree in (left, right))
+                found.append(Moved(name, *versions))
+    return tuple(dict.fromkeys(found))
 
 
 def markdown(old: Lock | None, new: Lock, before: Scripts, after: Scripts, *, limit: int = LARGEST) -> str:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from pluto_image import source_tree
 from pluto_image.contents import opened
 from pluto_image.formats.compress import LIBRARY
-from pluto_image.inputs.options import moved
+from pluto_image.lock.difference import moved
 from pluto_image.rebuild.again import Ingredients
-from pluto_image.rebuild.explain.difference import Explained, text
+from pluto_image.rebuild.explain.difference import Explained, printable
 from pluto_image.rebuild.explain.files import LISTED
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import loads
@@ -73,7 +73,9 @@ def _inputs(scene: Scene) -> list[Cause]:
         if said is not None and said != real:
             file = {"definition": "image.toml in source.tar", "lock": "lock.json", "sources": "source.tar"}[kind]
             found.append(
-                Cause(f"other-{kind}", f"release.json was made with other {kind} ({text(said)}) than {file} ({real})")
+                Cause(
+                    f"other-{kind}", f"release.json was made with other {kind} ({printable(said)}) than {file} ({real})"
+                )
             )
     if made_of.shelved is not None and made_of.shelved.digest != made_of.lock.digest:
         names = _several([str(one) for one in moved(made_of.shelved, made_of.lock)])
@@ -103,7 +105,7 @@ def _image(scene: Scene) -> list[Cause]:
         )
     if _recompressed(one.get(opened.INITRD, b""), two.get(opened.INITRD, b"")):
         ours, theirs = ".".join(map(str, LIBRARY)), _stated(scene.release).get("libzstd")
-        said_so = f", release.json names libzstd {text(theirs)}" if theirs not in (None, ours) else ""
+        said_so = f", release.json names libzstd {printable(theirs)}" if theirs not in (None, ours) else ""
         found.append(
             Cause(
                 "other-compressor",
@@ -163,4 +165,4 @@ def _recompressed(one: bytes, two: bytes) -> bool:
 
 def _several(names: Sequence[str]) -> str:
     rest = len(names) - _MOST
-    return ", ".join(text(name) for name in names[:_MOST]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(printable(name) for name in names[:_MOST]) + (f" and {rest} more" if rest > 0 else "")

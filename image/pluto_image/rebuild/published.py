@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from pluto_image.artifact import names
+from pluto_image.artifact import is_about_a_release
 from pluto_image.rebuild.view import Extent, View
 from pluto_measure.errors import FormatError, SourceError, UsageError
-from pluto_measure.publish import provenance
 from pluto_measure.publish.digest_list import SUMS
-from pluto_measure.publish.folder import BUNDLE
-from pluto_measure.publish.signature import FOLDER
+from pluto_measure.publish.listing import names
+from pluto_measure.publish.release import BUNDLE
 
-_BESIDE: Final = (BUNDLE, provenance.FILE)  # and signatures/*: made with the release, not by the build
 _LARGEST_TEXT: Final = 64 * 1024 * 1024
 _MOST_FILES: Final = 2000
 _MOST_EXTENTS: Final = 1000
@@ -42,9 +40,9 @@ class Published:
         found = names(root)
         if len(found) > _MOST_FILES:
             raise FormatError(f"release {root}", f"holds {len(found)} files, more than {_MOST_FILES}")
-        beside = {name for name in found if name in _BESIDE or name.startswith(f"{FOLDER}/")}
-        views = {name: _view(root / name, name) for name in sorted(found - beside)}
-        return cls(root, views, tuple(sorted(beside)))
+        beside = [name for name in found if is_about_a_release(name)]
+        views = {name: _view(root / name, name) for name in found if name not in beside}
+        return cls(root, views, tuple(beside))
 
     @property
     def bundle(self) -> Path | None:

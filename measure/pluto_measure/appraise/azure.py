@@ -11,11 +11,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.appraise import common
+from pluto_measure.appraise import demands
 from pluto_measure.appraise.appraisal import Appraisal
-from pluto_measure.appraise.common import Reference
 from pluto_measure.appraise.expected import Expected
 from pluto_measure.appraise.facts import collateral_facts, quote_facts
+from pluto_measure.appraise.nearest import (
+    Nearest,
+    build_claim,
+    chosen_profile,
+    log_difference,
+    nearest,
+    nearest_findings,
+)
 from pluto_measure.appraise.platform_parts import machine_names, platform_findings, root_findings
 from pluto_measure.appraise.platform_tcb import option_findings
 from pluto_measure.appraise.request import TdxInputs
@@ -30,7 +37,7 @@ from pluto_measure.policy import Policy
 from pluto_measure.policy.azure import STRICT_AZURE, AzurePolicy
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
-from pluto_measure.registers.reference import compare, first_difference
+from pluto_measure.registers.reference import compare
 from pluto_measure.registers.rules import RegisterRule
 from pluto_measure.verify.azure import AkTrust, Bound, Parts, VerifiedAzure, check_parts, verify_azure
 from pluto_measure.verify.azure_pki import AZURE_AK_ROOTS
@@ -99,25 +106,19 @@ def appraise_azure(
     log = eventlog.parse(verified.untrusted_log) if verified.untrusted_log else None
     best = _nearest(verified, references, log)
     explanation: dict[str, object] = {"azure": azure_facts(verified)}
-    findings = [*verified.findings, *expected.findings(verified.claims, chosen), *common.given_finding(policy)]
+    findings = [*verified.findings, *expected.findings(verified.claims, chosen), *demands.given_finding(policy)]
     findings += _policy(verified, chosen, azure, at)
     findings += platform_findings(verified.quote, chosen, _td_rules(chosen), at=at, tdx=tdx, explanation=explanation)
     findings += _trust_domain(verified, chosen, azure)
-    if best is None:
-        findings.append(common.no_profile(references, verified.platform))
-    else:
-        (reference, profile), found = best
-        findings += [*found, *common.reference_findings(reference, chosen)]
-        if reference.vouched is not None:
-            findings += terms_findings(verified.quote.report, verified.quote, reference.vouched)
-        if (difference := first_difference(profile, verified.registers, log)) is not None:
-            explanation["log"] = difference.to_json()
+    findings += nearest_findings(best, references, verified.platform, chosen)
+    findings += terms_findings(verified.quote.report, verified.quote, best.reference.vouched if best else None)
+    explanation |= log_difference(best, verified.registers, log)
     return Appraisal(
         accepted=not failures(findings),
         authentic=True,
         evidence_type=TYPE,
         platform=verified.platform,
-        profile=best[0][1].id if best else None,
+        profile=best.profile.id if best else None,
         claims=verified.claims,
         registers=verified.registers,
         findings=tuple(findings),
@@ -152,13 +153,13 @@ def _td_rules(policy: Policy) -> TdxPolicy:
 
 def _policy(verified: VerifiedAzure, policy: Policy, rules: AzurePolicy, at: datetime) -> Iterator[Finding]:
     """What is asked of every kind of evidence, and who vouches for the TPM's key."""
-    yield common.member_finding("policy.platform", verified.platform, policy.platforms, "platform")
-    yield common.member_finding("policy.evidence_type", TYPE, policy.evidence_types, "evidence type")
+    yield demands.member_finding("policy.platform", verified.platform, policy.platforms, "platform")
+    yield demands.member_finding("policy.evidence_type", TYPE, policy.evidence_types, "evidence type")
     yield _ak_trust(verified, rules)
     names = [*machine_names(verified.quote.pck), verified.ak_digest.hex()]
-    yield common.machine_finding(names, policy)
-    yield common.age_finding(verified.issued_at, policy, at)
-    yield common.config_finding(verified.claims, policy)
+    yield demands.machine_finding(names, policy)
+    yield demands.age_finding(verified.issued_at, policy, at)
+    yield demands.config_finding(verified.claims, policy)
 
 
 def _ak_trust(verified: VerifiedAzure, rules: AzurePolicy) -> Finding:
@@ -243,20 +244,18 @@ def _named(check: str, vm_id: str | None, rules: AzurePolicy) -> Finding:
     )
 
 
-def _nearest(
-    verified: VerifiedAzure, references: Sequence[Measurements], log: EventLog | None
-) -> tuple[Reference, tuple[Finding, ...]] | None:
+def _nearest(verified: VerifiedAzure, references: Sequence[Measurements], log: EventLog | None) -> Nearest | None:
     td = verified.quote.report.registers
 
     def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
-        build = common.build_claim(verified.claims, reference)
+        build = build_claim(verified.claims, reference)
         # Registers of the trust domain have another bank than the TPM's, so they are judged here.
         found = compare(profile, {"sha256": {**verified.registers["sha256"], **td}}, log)
         of_td = {f"register.{name}": _td_register(name, td[name], profile.registers[name]) for name in td}
-        return (common.chosen_profile(profile), build, *(of_td.get(one.id, one) for one in found))
+        return (chosen_profile(profile), build, *(of_td.get(one.id, one) for one in found))
 
     candidates = [(m, p) for m in references for p in m.profile(verified.platform) if p.platform == PLATFORM]
-    return common.nearest(candidates, against)
+    return nearest(candidates, against)
 
 
 def _td_register(name: str, value: bytes, rule: RegisterRule) -> Finding:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.appraise import common
+from pluto_measure.appraise import demands
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.expected import Expected
+from pluto_measure.appraise.nearest import build_claim, chosen_profile, nearest, nearest_findings
 from pluto_measure.appraise.request import NO_SPACE, SpaceInputs
 from pluto_measure.appraise.space_claims import (
     InstanceExpected,
@@ -79,28 +80,25 @@ def appraise_token(
     chosen = policy or STRICT
 
     def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
-        build = common.build_claim(bound, reference)
+        build = build_claim(bound, reference)
         container = container_findings(token.claims, SpaceReference.parse(profile.claims))
-        return (common.chosen_profile(profile), build, *container)
+        return (chosen_profile(profile), build, *container)
 
-    best = common.nearest([(m, p) for m in references for p in m.profile(PLATFORM)], against)
+    best = nearest([(m, p) for m in references for p in m.profile(PLATFORM)], against)
     findings = [
         *token.findings,
         *expected.findings(bound, chosen),
-        *common.given_finding(policy),
+        *demands.given_finding(policy),
         *_policy(token, chosen, rules, at),
         *_machine(token, chosen, rules, instance),
+        *nearest_findings(best, references, PLATFORM, chosen),
     ]
-    if best is None:
-        findings.append(common.no_profile(references, PLATFORM))
-    else:
-        findings += [*best[1], *common.reference_findings(best[0][0], chosen)]
     return Appraisal(
         accepted=not failures(findings),
         authentic=True,
         evidence_type=TYPE,
         platform=token.platform,
-        profile=best[0][1].id if best else None,
+        profile=best.profile.id if best else None,
         claims=bound,
         registers={},
         findings=tuple(findings),
@@ -111,7 +109,7 @@ def appraise_token(
 def _policy(token: VerifiedToken, policy: Policy, rules: ConfidentialSpacePolicy, at: datetime) -> Iterator[Finding]:
     """What is asked of every kind of evidence, then of how a token is signed."""
     assert token.bound_claims is not None, "a bare token is never appraised"
-    yield common.member_finding("policy.platform", token.platform, policy.platforms, "platform")
+    yield demands.member_finding("policy.platform", token.platform, policy.platforms, "platform")
     yield judge(
         "space.platform",
         token.platform == PLATFORM,
@@ -120,12 +118,12 @@ def _policy(token: VerifiedToken, policy: Policy, rules: ConfidentialSpacePolicy
         expected=PLATFORM,
         actual=token.platform,
     )
-    yield common.member_finding("policy.evidence_type", TYPE, policy.evidence_types, "evidence type")
+    yield demands.member_finding("policy.evidence_type", TYPE, policy.evidence_types, "evidence type")
     number = token.claims.instance.instance_id if token.claims.instance else ""
-    yield common.machine_finding([shown(f"{MACHINE}:{number}")], policy)
-    yield common.age_finding(token.claims.issued_at, policy, at, dated_by="Google")
-    yield common.config_finding(token.bound_claims, policy)
-    yield common.member_finding("policy.token_form", token.form, rules.forms, "form of token")
+    yield demands.machine_finding([shown(f"{MACHINE}:{number}")], policy)
+    yield demands.age_finding(token.claims.issued_at, policy, at, dated_by="Google")
+    yield demands.config_finding(token.bound_claims, policy)
+    yield demands.member_finding("policy.token_form", token.form, rules.forms, "form of token")
     yield _trust(token)
     if token.keys_fetched_at is not None:
         yield _key_age(token.keys_fetched_at, policy, rules, at)
@@ -163,7 +161,7 @@ def _key_age(fetched_at: datetime, policy: Policy, rules: ConfidentialSpacePolic
         -policy.clock_skew <= age <= rules.max_key_age,
         "the key set was fetched recently enough",
         otherwise="the key set was fetched too long ago, or is from the future",
-        expected=f"at most {common.duration(rules.max_key_age)} old",
+        expected=f"at most {demands.duration(rules.max_key_age)} old",
         actual=format_time(fetched_at),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pluto_measure.appraise import common
+from pluto_measure.appraise import demands
 from pluto_measure.claims import AnyClaims, ChannelClaims, Claims, KeyClaims, SessionClaims
 from pluto_measure.findings import Finding, judge
 from pluto_measure.policy import Policy
@@ -25,8 +25,8 @@ class NodeExpected:
 
     def findings(self, claims: AnyClaims, policy: Policy) -> Iterator[Finding]:
         if isinstance(claims, Claims):
-            yield common.nonce_finding(claims.nonce, self.nonce)
-            yield common.outer_key_finding(claims.outer_key_digest, self.outer_key_digest, policy)
+            yield demands.nonce_finding(claims.nonce, self.nonce)
+            yield demands.outer_key_finding(claims.outer_key_digest, self.outer_key_digest, policy)
         else:
             yield _other_purpose(self.purpose, claims)
 
@@ -52,7 +52,7 @@ class ChannelExpected:
                 expected=self.epoch,
                 actual=claims.epoch,
             )
-            yield common.outer_key_finding(claims.outer_key_digest, self.outer_key_digest, policy)
+            yield demands.outer_key_finding(claims.outer_key_digest, self.outer_key_digest, policy)
         else:
             yield _other_purpose(self.purpose, claims)
 
@@ -69,7 +69,7 @@ class SessionExpected:
     def findings(self, claims: AnyClaims, policy: Policy) -> Iterator[Finding]:
         if isinstance(claims, SessionClaims):
             yield _purpose(claims)
-            yield common.nonce_finding(claims.nonce, self.nonce)
+            yield demands.nonce_finding(claims.nonce, self.nonce)
             yield _channel_key(claims.channel_key, self.channel_key)
         else:
             yield _other_purpose(self.purpose, claims)

@@ -10,7 +10,8 @@ from pluto_measure.evidence import format_time
 from pluto_measure.formats.pck import PckExtension
 from pluto_measure.formats.quote import Quote, ServiceTds, TdReport
 from pluto_measure.verify.collateral import CheckedCollateral
-from pluto_measure.verify.intel_pki import Crl, PckChain
+from pluto_measure.verify.intel_crl import Crl
+from pluto_measure.verify.intel_pki import PckChain
 
 
 def quote_facts(quote: Quote, pck: PckChain) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from pluto_measure.appraise.common import age_words, duration
+from pluto_measure.appraise.demands import age_words, duration
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, judge
 from pluto_measure.policy.tdx import TdxPolicy

@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
-from pluto_measure.appraise.common import age_words, duration
+from pluto_measure.appraise.demands import age_words, duration
 from pluto_measure.appraise.request import TdxInputs
 from pluto_measure.collateral.endorsement_memory import EndorsementMemory
 from pluto_measure.evidence import format_time

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pluto_measure.appraise import shortfall
+from pluto_measure.appraise.forecast import forecast
 from pluto_measure.appraise.freshness import freshness_findings
 from pluto_measure.appraise.platform_tcb import tcb_findings
 from pluto_measure.appraise.request import TdxInputs
@@ -71,7 +72,7 @@ def _forecast(verified: VerifiedQuote, early: Collateral, roots: Roots, explanat
     if later.collateral.tcb_info.evaluation_number < verified.collateral.tcb_info.evaluation_number:
         return Finding(check, "warning", "Intel's early set is older than the standard one, so it foretells nothing")
     explanation["early"] = later.tcb.to_json()
-    words = shortfall.forecast(verified.tcb, later.tcb)
+    words = forecast(verified.tcb, later.tcb)
     if words is None:
         text = "Intel's early set says nothing worse of this platform"
         return Finding(check, "pass", text, verified.tcb.status, later.tcb.status)

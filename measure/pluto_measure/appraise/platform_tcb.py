@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.appraise.common import age_words, duration
+from pluto_measure.appraise.demands import age_words, duration
 from pluto_measure.evidence import format_time
 from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.pck import PckExtension

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pluto_measure.appraise.updates import UPDATES, Svn, advice, in_order, late_microcode, named
 from pluto_measure.evidence import format_time
@@ -29,23 +29,10 @@ from pluto_measure.formats.tcb_info import (
     TcbInfo,
     TcbLevel,
 )
-from pluto_measure.verify.tcb import NOT_SUPPORTED, Tcb, evaluate_tcb
+from pluto_measure.verify.tcb import NOT_SUPPORTED, evaluate_tcb
 
 Level = TcbLevel | IsvLevel
 L = TypeVar("L", TcbLevel, IsvLevel)
-# From the best to the worst, for the forecast.
-_SEVERITY: Final = (
-    "UpToDate",
-    "SWHardeningNeeded",
-    "ConfigurationNeeded",
-    "ConfigurationAndSWHardeningNeeded",
-    "TDRelaunchAdvised",
-    "TDRelaunchAdvisedConfigurationNeeded",
-    "OutOfDate",
-    "OutOfDateConfigurationNeeded",
-    "Revoked",
-    NOT_SUPPORTED,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +192,6 @@ def explain(
     )
 
 
-def forecast(standard: Tcb, early: Tcb) -> str | None:
-    """What Intel's early set says that is worse than the standard one: a status, or more advisories for the same."""
-    new = [advisory for advisory in early.advisories if advisory not in standard.advisories]
-    before, after = _SEVERITY.index(standard.status), _SEVERITY.index(early.status)
-    if after < before or (after == before and not new):
-        return None
-    said = f"{early.status} ({_tcb_date(early.date)})"
-    if after == before:
-        text = f"Intel's early set says {said} as the standard one does, but with new advisories: {', '.join(new)}"
-    else:
-        text = f"Intel's early set says {said}, the standard one {standard.status} ({_tcb_date(standard.date)})"
-        text += f"; new advisories: {', '.join(new)}" if new else ""
-    return f"{text}; Intel will make the early set the standard one"
-
-
 def _platform(info: TcbInfo, pck: PckExtension, svn: bytes, now: bytes | None, level: TcbLevel | None) -> Part:
     first = 2 if svn[1] else 0  # below are the module's own, which its identity judges
     names = [
@@ -303,8 +275,9 @@ def _level_json(level: Level | None) -> dict[str, object] | None:
 
 
 def _dated(level: Level) -> str:
-    return f"{level.status} ({_tcb_date(level.date)})"
+    return f"{level.status} ({tcb_date(level.date)})"
 
 
-def _tcb_date(date: datetime | None) -> str:
+def tcb_date(date: datetime | None) -> str:
+    """A TCB date for people."""
     return f"TCB of {date:%Y-%m-%d}" if date else "no TCB date"

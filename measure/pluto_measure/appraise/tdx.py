@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pluto_measure.appraise import common
+from pluto_measure.appraise import demands
 from pluto_measure.appraise.appraisal import Appraisal
-from pluto_measure.appraise.common import Reference, duration
+from pluto_measure.appraise.demands import duration
 from pluto_measure.appraise.expected import Expected, unnamed
 from pluto_measure.appraise.facts import collateral_facts, quote_facts
 from pluto_measure.appraise.launch_endorsement import endorser
+from pluto_measure.appraise.nearest import (
+    Nearest,
+    build_claim,
+    chosen_profile,
+    log_difference,
+    nearest,
+    nearest_findings,
+)
 from pluto_measure.appraise.platform_parts import machine_names, platform_findings, root_findings
 from pluto_measure.appraise.platform_tcb import option_findings
 from pluto_measure.appraise.request import TdxInputs
@@ -27,7 +35,7 @@ from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
 from pluto_measure.policy.tdx import TdxPolicy
 from pluto_measure.predict.media import MEDIA
-from pluto_measure.registers.reference import compare, first_difference
+from pluto_measure.registers.reference import compare
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, PckChain, pck_chain
 from pluto_measure.verify.quote import VerifiedQuote, quote_findings, verify_quote
 
@@ -99,10 +107,10 @@ def _appraise(
     asked: _Asked,
 ) -> Appraisal:
     best = _nearest(given, asked)
-    platform = given.envelope.platform if given.envelope else best[0][1].platform if best else None
+    platform = given.envelope.platform if given.envelope else best.profile.platform if best else None
     registers = {_BANK: given.quote.report.registers}
     explanation: dict[str, object] = {}
-    findings = [*found, *common.given_finding(policy), *_binding(given, asked)]
+    findings = [*found, *demands.given_finding(policy), *_binding(given, asked)]
     if verified is not None:
         findings += platform_findings(
             verified, asked.policy, asked.rules, at=asked.at, tdx=asked.tdx, explanation=explanation
@@ -110,26 +118,20 @@ def _appraise(
     findings += [
         *root_findings(verified, asked.rules),
         *option_findings(pck.extension, asked.rules),
-        common.machine_finding(machine_names(pck.extension), asked.policy),
+        demands.machine_finding(machine_names(pck.extension), asked.policy),
         *trust_domain_findings(given.quote, pck.extension, asked.rules, allow_debug=asked.policy.allow_debug),
-        common.platform_finding(platform, asked.policy, asked.references),
-        common.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
+        demands.platform_finding(platform, asked.policy, asked.references),
+        demands.member_finding("policy.evidence_type", "tdx", asked.policy.evidence_types, "evidence type"),
+        *nearest_findings(best, asked.references, platform, asked.policy),
+        *terms_findings(given.quote.report, verified, best.reference.vouched if best else None),
     ]
-    if best is None:
-        findings.append(common.no_profile(asked.references, platform))
-    else:
-        reference = best[0][0]
-        findings += [*best[1], *common.reference_findings(reference, asked.policy)]
-        if reference.vouched is not None:
-            findings += terms_findings(given.quote.report, verified, reference.vouched)
-        if (difference := first_difference(best[0][1], registers, given.log)) is not None:
-            explanation["log"] = difference.to_json()
+    explanation |= log_difference(best, registers, given.log)
     return Appraisal(
         accepted=not failures(findings),
         authentic=verified is not None,
         evidence_type="tdx",
         platform=platform,
-        profile=best[0][1].id if best else None,
+        profile=best.profile.id if best else None,
         claims=given.envelope.claims if given.envelope else None,
         registers=registers,
         findings=tuple(findings),
@@ -192,8 +194,8 @@ def _binding(given: TdxEvidenceGiven, asked: _Asked) -> Iterator[Finding]:
         yield from _bare(given.quote.report.report_data, asked)
         return
     yield from asked.expected.findings(envelope.claims, asked.policy)
-    yield common.age_finding(envelope.issued_at, asked.policy, asked.at)
-    yield common.config_finding(envelope.claims, asked.policy)
+    yield demands.age_finding(envelope.issued_at, asked.policy, asked.at)
+    yield demands.config_finding(envelope.claims, asked.policy)
 
 
 def _bare(actual: bytes, asked: _Asked) -> Iterator[Finding]:
@@ -230,7 +232,7 @@ def _undated(asked: _Asked) -> Finding:
     return Finding(check, "warning", text, f"at most {duration(limit)} old")
 
 
-def _nearest(given: TdxEvidenceGiven, asked: _Asked) -> tuple[Reference, tuple[Finding, ...]] | None:
+def _nearest(given: TdxEvidenceGiven, asked: _Asked) -> Nearest | None:
     """A bare quote does not say what kind of machine it is of, so every profile of a trust domain is compared."""
     wanted = given.envelope.platform if given.envelope else None
     candidates = [
@@ -244,8 +246,8 @@ def _nearest(given: TdxEvidenceGiven, asked: _Asked) -> tuple[Reference, tuple[F
 
     def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
         claims = given.envelope.claims if given.envelope else None
-        build = (common.build_claim(claims, reference),) if claims else ()
+        build = (build_claim(claims, reference),) if claims else ()
         profile, by_google = endorsed(profile)
-        return (common.chosen_profile(profile), *build, *by_google, *compare(profile, registers, given.log))
+        return (chosen_profile(profile), *build, *by_google, *compare(profile, registers, given.log))
 
-    return common.nearest(candidates, against)
+    return nearest(candidates, against)

@@ -14,8 +14,13 @@ from pluto_measure.publish.vouched import Vouched
 from pluto_measure.verify.quote import VerifiedQuote
 
 
-def terms_findings(report: TdReport, verified: VerifiedQuote | None, release: Vouched) -> Iterator[Finding]:
-    """Attributes and XFAM refuse; the platform's status warns. `verified` None: nobody knows the status."""
+def terms_findings(report: TdReport, verified: VerifiedQuote | None, release: Vouched | None) -> Iterator[Finding]:
+    """Attributes and XFAM refuse; the platform's status warns. `verified` None: nobody knows the status.
+
+    `release` None: nobody signed the reference, so nobody asks.
+    """
+    if release is None:
+        return
     yield _masked("release.attributes", report.td_attributes, release.td.attributes, "attributes")
     yield _masked("release.xfam", report.xfam, release.td.xfam, "XFAM")
     if verified is not None and (status := verified.tcb.status) not in release.tcb.accepted_statuses:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pluto_measure.appraise import common
+from pluto_measure.appraise import demands
 from pluto_measure.appraise.appraisal import Appraisal
 from pluto_measure.appraise.expected import Expected
+from pluto_measure.appraise.nearest import build_claim, chosen_profile, log_difference, nearest, nearest_findings
 from pluto_measure.findings import Finding, failures
 from pluto_measure.formats.eventlog import EventLog
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy
 from pluto_measure.policy.strict import STRICT
-from pluto_measure.registers.reference import compare, first_difference
+from pluto_measure.registers.reference import compare
 from pluto_measure.verify.tpm import VerifiedTpmQuote
 
 
@@ -29,39 +30,35 @@ def appraise_tpm(
     """Appraise a verified quote. `log` is its untrusted log, parsed."""
 
     def against(reference: Measurements, profile: Profile) -> tuple[Finding, ...]:
-        build = common.build_claim(quote.claims, reference)
-        return (common.chosen_profile(profile), build, *compare(profile, quote.registers, log))
+        build = build_claim(quote.claims, reference)
+        return (chosen_profile(profile), build, *compare(profile, quote.registers, log))
 
     rules = policy or STRICT
-    best = common.nearest([(m, p) for m in references for p in m.profile(quote.platform)], against)
-    findings = [*quote.findings, *expected.findings(quote.claims, rules), *common.given_finding(policy)]
+    best = nearest([(m, p) for m in references for p in m.profile(quote.platform)], against)
+    findings = [*quote.findings, *expected.findings(quote.claims, rules), *demands.given_finding(policy)]
     findings += _policy(quote, rules, at)
-    if best is None:
-        findings.append(common.no_profile(references, quote.platform))
-    else:
-        findings += [*best[1], *common.reference_findings(best[0][0], rules)]
-    difference = first_difference(best[0][1], quote.registers, log) if best else None
+    findings += nearest_findings(best, references, quote.platform, rules)
     return Appraisal(
         accepted=not failures(findings),
         authentic=True,
         evidence_type="tpm",
         platform=quote.platform,
-        profile=best[0][1].id if best else None,
+        profile=best.profile.id if best else None,
         claims=quote.claims,
         registers=quote.registers,
         findings=tuple(findings),
-        explanation={"log": difference.to_json()} if difference else {},
+        explanation=log_difference(best, quote.registers, log),
     )
 
 
 def _policy(quote: VerifiedTpmQuote, policy: Policy, at: datetime) -> list[Finding]:
     return [
-        common.member_finding("policy.platform", quote.platform, policy.platforms, "platform"),
-        common.member_finding("policy.evidence_type", "tpm", policy.evidence_types, "evidence type"),
+        demands.member_finding("policy.platform", quote.platform, policy.platforms, "platform"),
+        demands.member_finding("policy.evidence_type", "tpm", policy.evidence_types, "evidence type"),
         _ak_trust(quote, policy),
-        common.machine_finding([quote.ak_digest.hex()], policy),
-        common.age_finding(quote.issued_at, policy, at),
-        common.config_finding(quote.claims, policy),
+        demands.machine_finding([quote.ak_digest.hex()], policy),
+        demands.age_finding(quote.issued_at, policy, at),
+        demands.config_finding(quote.claims, policy),
     ]
 
 

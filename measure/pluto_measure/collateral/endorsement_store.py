@@ -55,18 +55,14 @@ class EndorsementStore(StateFolder):
 
     def memory(self) -> EndorsementMemory:
         """What was seen; empty in a new state directory. FormatError for a damaged memory or one that is gone."""
-        self.refuse_open_folder()
-        path, what = self.memory_path, "endorsement memory"
-        hint = f"put its backup back, or accept older endorsements once: rm -r {self.folder}"
-        data = self.read(path, MEMORY_LIMIT)
-        if data is None:
-            if self.mrtds() or self.was_written():
-                raise FormatError(what, f"{path} is gone, though there was one", hint=hint)
-            return EndorsementMemory()
-        try:
-            return EndorsementMemory.parse(data)
-        except FormatError as error:
-            raise FormatError(what, f"{path} is damaged: {error.problem}", hint=hint) from error
+        found = self.remembered(
+            EndorsementMemory.parse,
+            MEMORY_LIMIT,
+            what="endorsement memory",
+            of="endorsements",
+            has_more=self.mrtds,
+        )
+        return EndorsementMemory() if found is None else found
 
     def mrtds(self) -> tuple[bytes, ...]:
         """The MRTDs whose endorsements are kept, in order."""

@@ -17,7 +17,7 @@ from pluto_measure.evidence import format_time
 from pluto_measure.findings import failures
 from pluto_measure.formats.tcb_info import IsvLevel, TcbInfo, TcbLevel
 from pluto_measure.verify.collateral import CheckedCollateral
-from pluto_measure.verify.intel_pki import Crl
+from pluto_measure.verify.intel_crl import Crl
 from pluto_measure.wording import counted
 
 _DAY = timedelta(days=1)

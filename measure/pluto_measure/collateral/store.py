@@ -54,18 +54,10 @@ class Store(StateFolder):
 
     def memory(self) -> Memory:
         """What was seen; empty in a new state directory. FormatError for a damaged memory or one that is gone."""
-        self.refuse_open_folder()
-        path = self.memory_path
-        hint = f"put its backup back, or accept older collateral once: rm -r {self.folder}"
-        data = self.read(path, MEMORY_LIMIT)
-        if data is None:
-            if self.families() or self.was_written():
-                raise FormatError("collateral memory", f"{path} is gone, though there was one", hint=hint)
-            return Memory()
-        try:
-            return Memory.parse(data)
-        except FormatError as error:
-            raise FormatError("collateral memory", f"{path} is damaged: {error.problem}", hint=hint) from error
+        found = self.remembered(
+            Memory.parse, MEMORY_LIMIT, what="collateral memory", of="collateral", has_more=self.families
+        )
+        return Memory() if found is None else found
 
     def bundle(self, fmspc: bytes, ca: str) -> Bundle | None:
         """The newest bundle that was kept. FormatError where it is damaged."""

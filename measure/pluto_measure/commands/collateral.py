@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pluto_measure.command import Result
 from pluto_measure.commands import files, google_keys, services
+from pluto_measure.commands.collateral_text import said, shown
 from pluto_measure.errors import FormatError, UsageError, VerificationError
 from pluto_measure.evidence import parse_time
 from pluto_measure.formats.strict_json import unhex
-from pluto_measure.wording import counted
 
 if TYPE_CHECKING:
     from pluto_measure.collateral.client import Client
@@ -118,7 +118,7 @@ def fetch(arguments: argparse.Namespace) -> Result:
     if arguments.out is not None:
         files.write(arguments.out, bundle.to_text())
     families = [_family(bundle, fmspc, ca, _verified)] if "standard" in updates else []
-    return _said(families, [str(path) for path in (arguments.state, arguments.out) if path is not None])
+    return said(families, [str(path) for path in (arguments.state, arguments.out) if path is not None])
 
 
 def import_(arguments: argparse.Namespace) -> Result:
@@ -133,7 +133,7 @@ def import_(arguments: argparse.Namespace) -> Result:
         families.append(family)
         items.append((_seen(family.standard, fmspc, ca), bundle))
     _keep(arguments.state, items)
-    return _said(families, [str(arguments.state)])
+    return said(families, [str(arguments.state)])
 
 
 def export(arguments: argparse.Namespace) -> Result:
@@ -160,13 +160,13 @@ def show(arguments: argparse.Namespace) -> Result:
     at = datetime.now(UTC) if arguments.at is None else parse_time(arguments.at, what="--at")
     if arguments.state is None:
         bundle = _read_bundle(arguments.file)
-        return _shown([_family(bundle, fmspc, ca, _checked) for fmspc, ca in bundle.families()], at)
+        return shown([_family(bundle, fmspc, ca, _checked) for fmspc, ca in bundle.families()], at)
     from pluto_measure.collateral.store import Store
 
     store = Store(arguments.state)
     kept = [(fmspc, ca, store.bundle(fmspc, ca)) for fmspc, ca in store.families()]
     families = [_family(bundle, fmspc, ca, _checked) for fmspc, ca, bundle in kept if bundle is not None]
-    return _shown(families, at, store.memory().to_json())
+    return shown(families, at, store.memory().to_json())
 
 
 def _asked_for(arguments: argparse.Namespace) -> tuple[bytes, str]:
@@ -270,38 +270,3 @@ def _family(bundle: Bundle, fmspc: bytes, ca: str, check: Callable[[Collateral],
     early = None if given.early is None else check(given.early)
     has_chain = bool(given.standard.pck_crl_chain.strip())
     return Family(fmspc, ca, check(given.standard), early, given.fetched_at, has_chain)
-
-
-def _said(families: Sequence[Family], wrote: list[str]) -> Result:
-    """What fetch and import did, in short."""
-    from pluto_measure.collateral.facts import family_facts
-
-    now = datetime.now(UTC)
-    facts = [family_facts(family, now) for family in families]
-    lines = []
-    for one in facts:
-        info = one["standard"]["tcbInfo"]
-        lines.append(f"FMSPC {one['fmspc']}, {one['ca']} CA: evaluation {info['evaluationNumber']}")
-        lines += [f"  early update: {change}" for change in one["earlyChanges"]]
-    lines += [f"wrote {name}" for name in wrote]
-    return Result(
-        {"families": facts, "wrote": wrote}, "".join(f"{line}\n" for line in lines), notes=(*_expired(facts),)
-    )
-
-
-def _expired(facts: Sequence[dict[str, Any]]) -> Iterator[str]:
-    from pluto_measure.collateral.facts import DOCUMENTS
-
-    for one in facts:
-        for name, words in DOCUMENTS.items():
-            if one["standard"][name]["expired"]:
-                due = one["standard"][name]["nextUpdate"]
-                yield f"warning: {words} of FMSPC {one['fmspc']} was due for an update on {due}"
-
-
-def _shown(families: Sequence[Family], at: datetime, memory: dict[str, object] | None = None) -> Result:
-    from pluto_measure.collateral.facts import family_facts, family_text
-
-    facts = [family_facts(family, at) for family in families]
-    text = "".join(map(family_text, facts)) + f"{counted(len(facts), 'set')} of collateral\n"
-    return Result({"families": facts, **({} if memory is None else {"memory": memory})}, text)

@@ -1,7 +1,6 @@
 """QE identity version 2 of the TD quoting enclave: which enclave may vouch for a quote, by Intel. Nothing is verified.
 
-Intel PCS API v4, `/tdx/certification/v4/qe/identity`, member `enclaveIdentity`; Intel QVL `EnclaveIdentity`. The rules
-for JSON are those of TCB info.
+Intel PCS API v4, `/tdx/certification/v4/qe/identity`, member `enclaveIdentity`; Intel QVL `EnclaveIdentity`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
-from pluto_measure.formats.tcb_info import IsvLevel, Taker, isv_levels, members
+from pluto_measure.formats.intel_json import Taker, members
+from pluto_measure.formats.tcb_info import IsvLevel, isv_levels
 
 LIMIT: Final = 256 * 1024  # bytes of JSON; a genuine one has 500 bytes
 _WHAT: Final = "QE identity"

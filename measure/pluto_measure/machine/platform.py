@@ -1,4 +1,4 @@
-"""The platform file: the shape of a machine, as far as it decides what a boot measures. Pure.
+"""The shape of a machine, as far as it decides what a boot measures: the values of a platform file. Pure.
 
 Format: docs/formats/platform.md. What is not given has the default of its kind; what no default can be right for, and
 what a prediction needs, is asked for by name when it is needed.

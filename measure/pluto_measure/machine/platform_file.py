@@ -29,11 +29,7 @@ def from_json(value: object, read: Read) -> Platform:
     fields = Fields(value, what=_WHAT)
     plain = Platform.default(fields.take("platform", str))
     machine_type = fields.get("machineType", plain.machine_type, str)
-    cpus, memory = plain.cpus, plain.memory
-    if plain.vmm == "google" and machine_type in GOOGLE_MACHINES:
-        cpus, memory = GOOGLE_MACHINES[machine_type][0], GOOGLE_MACHINES[machine_type][1] << 30
-    elif plain.vmm == "google" and not (isinstance(value, Mapping) and "memory" in value):
-        raise FormatError(_WHAT, f"machineType {machine_type!r} is not known, so memory has to be given")
+    cpus, memory = _size_of(plain, machine_type, has_memory=isinstance(value, Mapping) and "memory" in value)
     generation = fields.get("edk2Generation", None, int, str)
     config_id, acpi = fields.get("mrConfigId", None, str), fields.get("acpi", None, dict, list)
     platform = replace(
@@ -67,6 +63,18 @@ def from_json(value: object, read: Read) -> Platform:
     if isinstance(firmware, dict) and "sections" in firmware:
         return replace(platform, firmware=Firmware.from_json(firmware))
     return platform.with_firmware(Input.parse(firmware, read, what="firmware"))
+
+
+def _size_of(plain: Platform, machine_type: str, *, has_memory: bool) -> tuple[int, int]:
+    """vCPUs and bytes of memory of a machine whose file does not give them: Google's are known by their type."""
+    if plain.vmm != "google":
+        return plain.cpus, plain.memory
+    if machine_type in GOOGLE_MACHINES:
+        cpus, memory = GOOGLE_MACHINES[machine_type]
+        return cpus, memory << 30
+    if not has_memory:
+        raise FormatError(_WHAT, f"machineType {machine_type!r} is not known, so memory has to be given")
+    return plain.cpus, plain.memory
 
 
 def parse_profile(text: bytes | str, name: str, read: Read) -> Platform:

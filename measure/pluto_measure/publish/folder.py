@@ -8,7 +8,6 @@ RELEASE/release.json                the statement           SHA256SUMS        th
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,15 +18,14 @@ from pluto_measure.errors import FormatError, RefusedError, UsageError
 from pluto_measure.publish import memory, provenance, release
 from pluto_measure.publish.digest_list import SUMS, parse_sums
 from pluto_measure.publish.judge import Files
+from pluto_measure.publish.listing import names
 from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.release import Release
 from pluto_measure.publish.signature import FOLDER
 from pluto_measure.publish.statement import LIMIT
 from pluto_measure.state_folder import StateFolder
 
-BUNDLE: Final = "inputs.tar"
 MEASUREMENTS: Final = "measurements.json"
-_NOT_SUBJECTS: Final = frozenset({release.FILE, SUMS, BUNDLE, provenance.FILE})
 _MOST_SIGNATURES: Final = 256
 _LARGEST_VALUES: Final = 64 * 1024 * 1024
 _WORKERS: Final = 2
@@ -41,7 +39,7 @@ def read(folder: Path, *, hashed: Callable[[str], bool] = lambda _: True) -> Fil
     if not (folder / release.FILE).is_file():
         raise UsageError(f"{folder} holds no {release.FILE}", hint="name the folder of a release")
     present = names(folder)
-    subjects = [name for name in present if name not in _NOT_SUBJECTS and not name.startswith(f"{FOLDER}/")]
+    subjects = [name for name in present if not release.is_reserved(name)]
     sums = _read(folder / SUMS, LIMIT) if SUMS in present else None
     return Files(
         statement=_read(folder / release.FILE, LIMIT),
@@ -51,31 +49,6 @@ def read(folder: Path, *, hashed: Callable[[str], bool] = lambda _: True) -> Fil
         measurements=_read(folder / MEASUREMENTS, _LARGEST_VALUES) if MEASUREMENTS in subjects else None,
         provenance=_read(folder / provenance.FILE, LIMIT) if provenance.FILE in present else None,
     )
-
-
-def names(folder: Path) -> list[str]:
-    """Every file below the folder by its relative path, sorted.
-
-    FormatError for a link, which may point anywhere, for what is no file, and for names that a terminal would obey.
-    """
-    found = []
-    for at, folders, files in os.walk(folder, onerror=_unreadable):
-        for path in (Path(at) / one for one in (*folders, *files)):
-            name = path.relative_to(folder).as_posix()
-            if not name.isprintable():
-                raise FormatError(str(folder), f"{name!r} is no printable name")
-            if path.is_symlink():
-                raise FormatError(str(folder), f"{name} is a link")
-            if not path.is_dir():
-                if not path.is_file():
-                    raise FormatError(str(folder), f"{name} is neither a file nor a folder")
-                found.append(name)
-    return sorted(found)
-
-
-def _unreadable(error: OSError) -> None:
-    """A folder that cannot be read may hold anything."""
-    raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def signatures(folder: Path, present: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
@@ -105,17 +78,8 @@ class ReleaseMemory(StateFolder):
 
     def load(self) -> Memory:
         """What was seen; nothing in a new folder. FormatError for a damaged memory, or one that is gone."""
-        self.refuse_open_folder()
-        data = self.read(self.memory_path, LIMIT)
-        hint = f"put its backup back, or accept older releases once: rm -r {self.folder}"
-        if data is None:
-            if self.was_written():
-                raise FormatError("memory of releases", f"{self.memory_path} is gone, though there was one", hint=hint)
-            return Memory({})
-        try:
-            return Memory.parse(data)
-        except FormatError as error:
-            raise FormatError("memory of releases", f"{self.memory_path} is damaged: {error}", hint=hint) from error
+        found = self.remembered(Memory.parse, LIMIT, what="memory of releases", of="releases")
+        return Memory({}) if found is None else found
 
     def remember(self, accepted: Release, digest: str) -> None:
         """Remember an accepted release, on top of what another process may have seen meanwhile.

@@ -22,7 +22,8 @@ from pluto_measure.publish.terms import TcbTerms, TdTerms
 
 PREDICATE_TYPE: Final = "https://pluto-tee.org/release/v1"
 FILE: Final = "release.json"
-RESERVED: Final = (FILE, "SHA256SUMS", "inputs.tar", "provenance.json")  # and signatures/
+BUNDLE: Final = "inputs.tar"
+_RESERVED: Final = (FILE, "SHA256SUMS", BUNDLE, "provenance.json")
 REPRODUCIBLE: Final = "bit-for-bit"
 
 
@@ -93,7 +94,7 @@ class Release:
         fields = Fields(statement.predicate, what=FILE)
         known_version(fields)
         for one in statement.subjects:
-            if one.name in RESERVED or one.name.startswith("signatures/"):
+            if is_reserved(one.name):
                 raise FormatError(FILE, f"lists {one.name}, which is made about a release and is no part of it")
         if "supersedes" not in statement.predicate:  # which release.toml may leave out
             raise FormatError(FILE, "supersedes is missing")
@@ -198,3 +199,8 @@ def _platform(value: object) -> Mapping[str, Any]:
     fields.take("firmware", dict, type(None))
     fields.end()
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a file is made about a release, so that no statement can have it as a part."""
+    return name in _RESERVED or name.startswith("signatures/")

@@ -21,7 +21,7 @@ appraisal says. The TPM's own name for the key is not checked: its public area i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import InitVar, dataclass, fields
 from datetime import datetime
 from typing import Final, Self
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pluto_measure.evidence import AZURE_BANKS, REGISTERS, AnyClaims, AzureEvidence, Envelope, Registers, tpm_extra_data
+from pluto_measure.evidence import AZURE_BANKS, AnyClaims, AzureEvidence, Envelope, Registers, tpm_extra_data
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
 from pluto_measure.formats import tpm
 from pluto_measure.formats.collateral import Collateral
@@ -40,11 +40,11 @@ from pluto_measure.formats.quote import Quote, TdReport
 from pluto_measure.verify.azure_pki import AZURE_AK_ROOTS, ak_chain
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, Roots
 from pluto_measure.verify.quote import VerifiedQuote, verify_quote
+from pluto_measure.verify.tpm_registers import digest_finding, extra_data_finding, selection_finding
 
 _MINT = object()
 _BITS: Final = range(2048, 4097)
 _EXPONENT: Final = 65537
-_SELECTION: Final = tuple(tpm.PcrSelection(bank, tuple(range(tpm.PCR_COUNT))) for bank in AZURE_BANKS)
 _ONLY_15: Final = ("tee_tcb_svn_2", "mr_service_td")
 
 
@@ -258,32 +258,9 @@ def _tpm(parts: Parts, bound: Bound, key: rsa.RSAPublicKey | None) -> Iterator[F
         "the attestation key signed the quote",
         otherwise="the key that the paravisor's report names did not sign this quote",
     )
-    yield judge(
-        "tpm.selection",
-        attest.selections == _SELECTION,
-        "the quote covers all registers of the one bank",
-        otherwise="the quote does not cover exactly the bank sha256 with 24 registers",
-        expected=_spell(_SELECTION),
-        actual=_spell(attest.selections),
-    )
-    values = b"".join(parts.registers[bank][name] for bank in AZURE_BANKS for name in REGISTERS)
-    digest = hashlib.sha256(values).digest()
-    yield judge(
-        "tpm.pcr_digest",
-        attest.pcr_digest == digest,
-        "the quote's digest is that of the given register values",
-        otherwise="the given register values are not those that were quoted",
-        expected=digest.hex(),
-        actual=attest.pcr_digest.hex(),
-    )
-    yield judge(
-        "binding.extra_data",
-        attest.extra_data == bound.extra_data,
-        "the quote is bound to the claims",
-        otherwise="the quote was made for other claims than those beside it",
-        expected=bound.extra_data.hex(),
-        actual=attest.extra_data.hex(),
-    )
+    yield selection_finding(attest, AZURE_BANKS)
+    yield digest_finding(attest, "sha256", parts.registers, AZURE_BANKS)
+    yield extra_data_finding(attest, bound.extra_data)
 
 
 def _signed(key: rsa.RSAPublicKey | None, signature: tpm.Signature, data: bytes) -> bool:
@@ -294,7 +271,3 @@ def _signed(key: rsa.RSAPublicKey | None, signature: tpm.Signature, data: bytes)
     except InvalidSignature:
         return False
     return True
-
-
-def _spell(selections: Sequence[tpm.PcrSelection]) -> str:
-    return " ".join(f"{item.algorithm}:{','.join(map(str, item.registers))}" for item in selections)

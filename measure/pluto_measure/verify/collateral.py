@@ -21,19 +21,9 @@ from pluto_measure.findings import Finding, judge
 from pluto_measure.formats.collateral import Collateral, Signed
 from pluto_measure.formats.qe_identity import QeIdentity
 from pluto_measure.formats.tcb_info import TcbInfo
-from pluto_measure.verify.intel_pki import (
-    INTEL_ROOTS,
-    Chain,
-    Crl,
-    Roots,
-    Window,
-    ca_chain,
-    crl_problem,
-    load_crl,
-    p256_key,
-    signing_chain,
-    signs,
-)
+from pluto_measure.verify.intel_certificate import p256_key, signs
+from pluto_measure.verify.intel_crl import Crl, crl_problem, load_crl
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, Chain, Roots, Window, ca_chain, signing_chain
 
 _REMEMBERED: Final = 64
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from pluto_measure.errors import FormatError
+from pluto_measure.verify.certificate import UNREADABLE, constraints
 
 # CN=Confidential Space Root CA, 2024-01-19 to 2034-01-16: SHA-256 of its DER, as published by
 # https://confidentialcomputing.googleapis.com/.well-known/attestation-pki-root
@@ -26,17 +27,6 @@ GOOGLE_ROOTS: Final = frozenset({bytes.fromhex("148b293821bb0c6a317f413c8ba47581
 _NAMES: Final = ("leaf", "intermediate", "root")
 _BITS: Final = range(2048, 4097)
 _REMEMBERED: Final = 64  # a leaf signs all tokens of two months
-# What `cryptography` raises for bytes that are no certificate. A warning is one where they are made errors.
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    Warning,
-)
-
 Roots = frozenset[bytes]
 
 
@@ -66,7 +56,7 @@ def _load(der: bytes, index: int) -> x509.Certificate:
         certificate.extensions  # noqa: B018  what cannot be read is told here, and not later
         certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
         certificate.signature_algorithm_oid, certificate.subject, certificate.issuer  # noqa: B018
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FormatError(f"token.header.x5c[{index}]", f"is no certificate: {error}") from error
     return certificate
 
@@ -94,7 +84,7 @@ def _issue_problem(subject: x509.Certificate, issuer: x509.Certificate, name: st
 
 
 def _leaf_problem(leaf: x509.Certificate) -> str | None:
-    basic, usage, odd = _constraints(leaf)
+    basic, usage, odd = constraints(leaf)
     if odd is not None:
         return f"the leaf has a critical extension {odd}, which is not known"
     if basic is None or basic.ca:
@@ -107,7 +97,7 @@ def _leaf_problem(leaf: x509.Certificate) -> str | None:
 def _issuer_problem(issuer: x509.Certificate, below: int) -> str | None:
     """`below`: how many issuers stand between it and the leaf."""
     name = _NAMES[below + 1]
-    basic, usage, odd = _constraints(issuer)
+    basic, usage, odd = constraints(issuer)
     if odd is not None:
         return f"the {name} certificate has a critical extension {odd}, which is not known"
     if basic is None or not basic.ca or usage is None or not usage.key_cert_sign:
@@ -115,21 +105,6 @@ def _issuer_problem(issuer: x509.Certificate, below: int) -> str | None:
     if basic.path_length is not None and basic.path_length < below:
         return f"the {name} certificate may not have {below} issuers below it"
     return None
-
-
-def _constraints(
-    certificate: x509.Certificate,
-) -> tuple[x509.BasicConstraints | None, x509.KeyUsage | None, str | None]:
-    basic = usage = None
-    for extension in certificate.extensions:
-        value = extension.value
-        if type(value) is x509.BasicConstraints:
-            basic = value
-        elif type(value) is x509.KeyUsage:
-            usage = value
-        elif extension.critical:
-            return None, None, extension.oid.dotted_string
-    return basic, usage, None
 
 
 def _rsa_key(certificate: x509.Certificate) -> rsa.RSAPublicKey | None:

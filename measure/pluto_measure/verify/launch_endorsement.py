@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtensionOID
@@ -30,6 +30,7 @@ from pluto_measure.findings import Finding, NotAuthentic, failures, judge
 from pluto_measure.formats import endorsement
 from pluto_measure.formats.endorsement import EndorsedMrtd, Endorsement
 from pluto_measure.formats.pck import split_pem
+from pluto_measure.verify.certificate import UNREADABLE
 
 # SHA-256 of the DER of "GCE-cc-tcb-root_1" (valid 2023 to 2048), which Google publishes at pki.goog/cloud_integrity.
 GOOGLE_TCB_ROOTS: Final = frozenset({bytes.fromhex("e876bc6978bf4f3da445f98a0a82363c8c0bae5a1fc033c6df65846a6cb0f18c")})
@@ -48,16 +49,6 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
     }
-)
-# What `cryptography` raises for bytes that are no certificate. A warning is one where they are made errors.
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    Warning,
 )
 
 
@@ -144,7 +135,7 @@ def _root(parsed: Endorsement, roots: AbstractSet[bytes], ca_bundle: bytes) -> x
 def _certificate(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -173,7 +164,7 @@ def _check_certificate(leaf: x509.Certificate | None, root: x509.Certificate | N
         _check_issuer(leaf, root)
     except VerificationError as error:
         return Finding(check, "fail", str(error))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return Finding(check, "fail", f"the endorsement's certificate cannot be read: {error}")
     return Finding(check, "pass", "the pinned root issued the certificate of the key that signs endorsements")
 
@@ -207,7 +198,7 @@ def _check_issuer(leaf: x509.Certificate, root: x509.Certificate | None) -> None
         raise VerificationError("the endorsement's certificate is signed over a hash that is not accepted")
     try:
         leaf.verify_directly_issued_by(root)
-    except (*_UNREADABLE, InvalidSignature) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise VerificationError("the pinned root did not issue the endorsement's certificate") from error
 
 
@@ -242,6 +233,6 @@ def _is_signed(leaf: x509.Certificate, parsed: Endorsement) -> bool:
         if not isinstance(key, rsa.RSAPublicKey):
             return False
         key.verify(parsed.signature, parsed.golden, _PSS, hashes.SHA256())
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True

@@ -31,18 +31,9 @@ from pluto_measure.formats.qe_identity import QeIdentity
 from pluto_measure.formats.quote import INTEL_QE_VENDOR, QeReport, Quote, TdReport
 from pluto_measure.formats.tcb_info import TcbInfo
 from pluto_measure.verify.collateral import CheckedCollateral, check_collateral
-from pluto_measure.verify.intel_pki import (
-    INTEL_ROOTS,
-    Chain,
-    PckChain,
-    Roots,
-    Window,
-    crl_problem,
-    load,
-    p256_key,
-    pck_chain,
-    signs,
-)
+from pluto_measure.verify.intel_certificate import load, p256_key, signs
+from pluto_measure.verify.intel_crl import crl_problem
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, Chain, PckChain, Roots, Window, pck_chain
 from pluto_measure.verify.tcb import Tcb, evaluate_tcb
 
 _MINT = object()

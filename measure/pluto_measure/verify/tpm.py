@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pluto_measure.errors import VerificationError
-from pluto_measure.evidence import BANKS, REGISTERS, AnyClaims, Envelope, Registers, TpmEvidence, tpm_extra_data
+from pluto_measure.evidence import BANKS, AnyClaims, Envelope, Registers, TpmEvidence, tpm_extra_data
 from pluto_measure.findings import Finding, NotAuthentic, failures, judge
 from pluto_measure.formats import tpm
 from pluto_measure.verify.chain import chain_root
+from pluto_measure.verify.tpm_registers import digest_finding, extra_data_finding, selection_finding
 
 _MINT = object()
 _HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {"sha256": hashes.SHA256, "sha384": hashes.SHA384}
@@ -40,8 +41,6 @@ _CURVES: Final[dict[int, Callable[[], ec.EllipticCurve]]] = {
 }
 _RSA_BITS: Final = (2048, 3072, 4096)
 _REQUIRED: Final = tpm.RESTRICTED | tpm.SIGN | tpm.FIXED_TPM | tpm.FIXED_PARENT | tpm.SENSITIVE_DATA_ORIGIN
-_ALL_REGISTERS: Final = tuple(range(tpm.PCR_COUNT))
-_SELECTION: Final = tuple(tpm.PcrSelection(bank, _ALL_REGISTERS) for bank in BANKS)
 _HIERARCHIES: Final = (tpm.RH_OWNER, tpm.RH_ENDORSEMENT)
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -86,9 +85,9 @@ def verify_tpm(envelope: Envelope, *, at: datetime) -> VerifiedTpmQuote:
         _check_scheme(public, signature),
         _check_signature(public, signature, evidence.quote.attest),
         _check_signer(public, attest),
-        _check_selection(attest),
-        _check_digest(attest, signature, evidence.quote.registers),
-        _check_extra_data(attest, envelope.claims),
+        selection_finding(attest, BANKS),
+        digest_finding(attest, signature.hash, evidence.quote.registers, BANKS),
+        extra_data_finding(attest, tpm_extra_data(envelope.claims.binding())),
         chain,
     )
     if failures(findings):
@@ -184,46 +183,6 @@ def _check_signer(public: tpm.Public, attest: tpm.Attest) -> Finding:
         otherwise="the quote names another key as its signer, or one that is no primary key",
         expected=names[0].hex(),
         actual=attest.qualified_signer.hex(),
-    )
-
-
-def _check_selection(attest: tpm.Attest) -> Finding:
-    return judge(
-        "tpm.selection",
-        attest.selections == _SELECTION,
-        "the quote covers all registers of both banks",
-        otherwise="the quote does not cover exactly the banks sha256 and sha384 with 24 registers each",
-        expected=_spell(_SELECTION),
-        actual=_spell(attest.selections),
-    )
-
-
-def _spell(selections: tuple[tpm.PcrSelection, ...]) -> str:
-    return " ".join(f"{item.algorithm}:{','.join(map(str, item.registers))}" for item in selections)
-
-
-def _check_digest(attest: tpm.Attest, signature: tpm.Signature, registers: Registers) -> Finding:
-    values = b"".join(registers[bank][name] for bank in BANKS for name in REGISTERS)
-    digest = hashlib.new(signature.hash, values).digest()
-    return judge(
-        "tpm.pcr_digest",
-        attest.pcr_digest == digest,
-        "the quote's digest is that of the given register values",
-        otherwise="the given register values are not those that were quoted",
-        expected=digest.hex(),
-        actual=attest.pcr_digest.hex(),
-    )
-
-
-def _check_extra_data(attest: tpm.Attest, claims: AnyClaims) -> Finding:
-    expected = tpm_extra_data(claims.binding())
-    return judge(
-        "binding.extra_data",
-        attest.extra_data == expected,
-        "the quote is bound to the claims",
-        otherwise="the quote was made for other claims than those beside it",
-        expected=expected.hex(),
-        actual=attest.extra_data.hex(),
     )
 
 

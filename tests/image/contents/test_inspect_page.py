@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,12 +33,10 @@ from pluto_measure.predict import predict
 from simulators import small_dist
 from simulators.launches import LAUNCH
 from simulators.machines import bare_metal, bare_metal_disk, laptop
-from simulators.pages import WIDTHS, drawn
+from simulators.pages import MARKUP, WIDTHS, Parsed, drawn
 from simulators.pages import check as check_page
 
-TEXT = "</title></style><script>alert(1)</script>\u202e'\"&<img src=x onerror=y>{{ 7*7 }}{% x %}"
 COMMAND = "pluto-image inspect build/dist --html page.html"
-_VOID = {"meta", "br", "img", "link", "rect"}
 
 
 def contents(made: dict[str, bytes]) -> Contents:
@@ -62,33 +59,6 @@ def contents(made: dict[str, bytes]) -> Contents:
 @pytest.fixture(scope="module")
 def built() -> Contents:
     return contents(small_dist.files(container=True))
-
-
-class Parsed(HTMLParser):
-    """Tags in order, their attributes, the text, and whether every tag was closed in its turn."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 sizes = st.lists(st.integers(1, 10**9), min_size=1, max_size=60).map(lambda found: sorted(found, reverse=True))
@@ -194,24 +164,24 @@ def test_nothing_is_loaded_and_nothing_runs(built: Contents) -> None:
 
 
 def hostile_lock() -> Lock:
-    archive = LockedArchive("main", TEXT, "debian", "2025-01-01T00:00:00Z", 0, "0" * 64, (), ())
-    package = Package(TEXT, "1", "amd64", 1, "0" * 64, "0" * 40, "pool/x", "main", TEXT, "1", {})
+    archive = LockedArchive("main", MARKUP, "debian", "2025-01-01T00:00:00Z", 0, "0" * 64, (), ())
+    package = Package(MARKUP, "1", "amd64", 1, "0" * 64, "0" * 40, "pool/x", "main", MARKUP, "1", {})
     return Lock(1, "0" * 64, (archive,), (package,), (), (), ())
 
 
 def test_hostile_text_stays_text() -> None:
-    name, line = TEXT.replace("/", ""), TEXT.replace(":", "")
+    name, line = MARKUP.replace("/", ""), MARKUP.replace(":", "")
     unit = f"[Unit]\nDescription={line}\n[Service]\nExecStart={line}\nUser={line}\n[Socket]\nListenStream={line}\n"
     entries = (
         small_dist.file(f"usr/lib/systemd/system/{name}.service", unit),
         small_dist.file(f"usr/lib/systemd/system/{name}.socket", unit),
-        small_dist.file("etc/passwd", f"{line}:x:0:0:{line}:/:{line}\n", f"source:{TEXT}"),
-        small_dist.file("etc/group", f"{line}:x:0:{line}\n", f"package:{TEXT}"),
+        small_dist.file("etc/passwd", f"{line}:x:0:0:{line}:/:{line}\n", f"source:{MARKUP}"),
+        small_dist.file("etc/group", f"{line}:x:0:{line}\n", f"package:{MARKUP}"),
     )
-    quoted = '"' + TEXT.replace('"', "").replace("\u202e", "\\u202e") + '"'
+    quoted = '"' + MARKUP.replace('"', "").replace("\u202e", "\\u202e") + '"'
     reasons = f"name = {quoted}\n[[prune.keep]]\npackages = [{quoted}]\nreason = {quoted}\n"
     made = small_dist.files(entries, recipe=reasons, command_line=f"x</style><script>{'y' * 9}", lock=hostile_lock())
-    html = page(contents(made), command=TEXT + "\ud800\0")
+    html = page(contents(made), command=MARKUP + "\ud800\0")
     words = Parsed(html).words
     assert "<script" not in html
     assert "<img" not in html

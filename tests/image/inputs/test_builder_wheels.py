@@ -26,11 +26,11 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from pluto_image import cli, source_tree
 from pluto_image.errors import UnavailableError
 from pluto_image.inputs import builder_wheels, bundle
-from pluto_image.inputs import options as inputs
 from pluto_image.inputs.builder_wheels import BuilderWheels
 from pluto_image.inputs.fetch import Sources
 from pluto_image.inputs.store import Store, default_root
 from pluto_image.inputs.wheels import ensure_wheels
+from pluto_image.lock.folder import write_evidence, write_lock
 from pluto_image.lock.lockfile import Lock, Wheel
 from pluto_measure.errors import FormatError
 from simulators import tiny_definition
@@ -184,8 +184,8 @@ class TestCommand:
     def tiny(self, tmp_path: Path, signer: Signer) -> Iterator[World]:
         with world(tmp_path, signer) as made:
             locked = made.lock()
-            inputs.write_lock(made.folder, locked.lock)
-            inputs.write_evidence(made.folder, locked.evidence.items())
+            write_lock(made.folder, locked.lock)
+            write_evidence(made.folder, locked.evidence.items())
             (tmp_path / "pyproject.toml").touch()
             (tmp_path / "requirements").mkdir()
             one = {name: getattr(WHEEL, name) for name in WHEEL.__slots__}

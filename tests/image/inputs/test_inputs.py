@@ -16,10 +16,10 @@ from pluto_image.commands import fetch as fetch_command
 from pluto_image.commands import lock as lock_command
 from pluto_image.definition import Definition
 from pluto_image.errors import UnavailableError
-from pluto_image.inputs import fetch
-from pluto_image.inputs import options as inputs
-from pluto_image.inputs.options import Inputs, relock_if_vanished
+from pluto_image.inputs import fetch, options
+from pluto_image.inputs.relock import Inputs, all_inputs, relock_if_vanished
 from pluto_image.inputs.store import Store
+from pluto_image.lock.folder import load_lock, read_evidence, write_evidence, write_lock
 from pluto_image.lock.lockfile import Derived, Lock, with_derived
 from pluto_measure import command
 from pluto_measure.errors import FormatError, UsageError
@@ -32,8 +32,8 @@ def tiny(tmp_path: Path, signer: Signer) -> Iterator[World]:
     """A world whose definition is locked, and whose store is empty again."""
     with world(tmp_path, signer) as made:
         locked = made.lock()
-        inputs.write_lock(made.folder, locked.lock)
-        inputs.write_evidence(made.folder, locked.evidence.items())
+        write_lock(made.folder, locked.lock)
+        write_evidence(made.folder, locked.evidence.items())
         made.store = Store(tmp_path / "fresh")
         yield made
 
@@ -46,7 +46,7 @@ def test_nothing_is_relocked_while_all_files_are_there(tiny: World, tmp_path: Pa
     found = run(tiny, tmp_path / "relock")
     assert found.moved == ()
     assert found.lock_path == tiny.folder / "lock.json"
-    assert fetch.missing(inputs.all_inputs(found.lock), tiny.store) == []
+    assert fetch.missing(all_inputs(found.lock), tiny.store) == []
     assert not (tmp_path / "relock").exists()
 
 
@@ -75,15 +75,15 @@ def test_the_new_lock_is_used_again_while_it_serves(tiny: World, tmp_path: Path)
 
 def test_evidence_of_another_lock_is_refused_with_what_helps(tiny: World) -> None:
     lock = Lock.parse((tiny.folder / "lock.json").read_bytes())
-    assert sorted(inputs.read_evidence(tiny.folder, lock)) == ["main", "security"]
+    assert sorted(read_evidence(tiny.folder, lock)) == ["main", "security"]
     with (tiny.folder / "evidence/main.InRelease").open("ab") as file:
         file.write(b"\n")
     with pytest.raises(FormatError, match=r"main\.InRelease: is not the file that was locked") as refused:
-        inputs.read_evidence(tiny.folder, lock)
+        read_evidence(tiny.folder, lock)
     assert refused.value.hint == "run 'pluto-image lock DIR --update'"
     (tiny.folder / "evidence/main.InRelease").unlink()
     with pytest.raises(UsageError, match=r"main\.InRelease does not exist"):
-        inputs.read_evidence(tiny.folder, lock)
+        read_evidence(tiny.folder, lock)
 
 
 def test_packages_that_come_and_go_are_named(tiny: World, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_lock_of_another_definition_is_a_usage_error(tiny: World) -> None:
     path = tiny.folder / "image.toml"
     path.write_text(path.read_text().replace('install = ["app"]', 'install = ["lib"]'))
     with pytest.raises(UsageError, match="made for other packages"):
-        inputs.load_lock(tiny.folder, tiny.definition)
+        load_lock(tiny.folder, tiny.definition)
     (tiny.folder / "lock.json").unlink()
     with pytest.raises(UsageError, match=r"holds no lock\.json"):
-        inputs.load_lock(tiny.folder, tiny.definition)
+        load_lock(tiny.folder, tiny.definition)
 
 
 class TestCommands:
@@ -153,12 +153,12 @@ class TestCommands:
 
     @pytest.fixture(autouse=True)
     def no_snapshot(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        original = inputs.sources_from
+        original = options.sources_from
 
         def sources(arguments: argparse.Namespace, definition: Definition) -> fetch.Sources:
             return replace(original(arguments, definition), snapshot="")
 
-        monkeypatch.setattr(inputs, "sources_from", sources)
+        monkeypatch.setattr(options, "sources_from", sources)
 
     def test_lock_proves_the_lock_that_is_there(
         self, tiny: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ import pytest
 
 from pluto_image.errors import SignatureRefusedError, UnacknowledgedError, UnavailableError, UnresolvableError
 from pluto_image.inputs.store import Store
-from pluto_image.lock import making as locks
+from pluto_image.lock import making
 from pluto_image.lock.lockfile import Derived, Lock, with_derived
 from pluto_measure.errors import FormatError, SourceError
 from simulators.debian_mirror import FakeDeb, Misbehaviour, Signer
@@ -176,7 +176,7 @@ def test_a_wish_that_no_archive_grants_is_named(tiny: World) -> None:
 
 def test_no_known_mirror_is_said_with_what_helps(tiny: World) -> None:
     with pytest.raises(SourceError, match="no mirror is known") as failed:
-        locks.make(tiny.definition, tiny.folder / "keys", tiny.store, replace(tiny.sources, mirrors={}), at=NOW)
+        making.make(tiny.definition, tiny.folder / "keys", tiny.store, replace(tiny.sources, mirrors={}), at=NOW)
     assert failed.value.hint is not None
     assert "--mirror" in failed.value.hint
 
@@ -186,7 +186,7 @@ class TestEvidence:
 
     @staticmethod
     def check(tiny: World, lock: Lock, evidence: dict[str, bytes]) -> int:
-        return locks.check_evidence(tiny.definition, lock, tiny.folder / "keys", evidence, tiny.store)
+        return making.check_evidence(tiny.definition, lock, tiny.folder / "keys", evidence, tiny.store)
 
     def test_a_good_lock_is_proven_after_its_release_files_expired(self, tiny: World) -> None:
         made = tiny.lock()

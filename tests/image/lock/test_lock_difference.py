@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluto_image import cli
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_image.lock.difference import LARGEST, markdown
 from pluto_image.lock.lockfile import Lock, Package
 from simulators.debian_mirror import FakeDeb, Signer
@@ -92,8 +92,8 @@ class TestCommand:
 
     @pytest.fixture
     def tiny(self, tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-        original = inputs.sources_from
-        monkeypatch.setattr(inputs, "sources_from", lambda *given: replace(original(*given), snapshot=""))
+        original = options.sources_from
+        monkeypatch.setattr(options, "sources_from", lambda *given: replace(original(*given), snapshot=""))
         with world(tmp_path, signer) as made:
             made.main[0] = app(scripts={"postinst": b"exit 0\n"})
             made.publish(datetime.now(UTC) - timedelta(days=1))

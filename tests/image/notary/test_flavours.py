@@ -25,11 +25,6 @@ reason = "test"
 WORLD = "usr/share/tiny/debug-world.json"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def made(root: Path, store: Store, line: str = LINE) -> Path:
     folder = tiny_definition.make(root, store, text=f"{tiny_definition.DEFINITION}\n{line}")
     (folder / "debug").mkdir()

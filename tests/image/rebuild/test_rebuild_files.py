@@ -21,7 +21,7 @@ from pluto_image import source_tree
 from pluto_image.formats import disk, fat32
 from pluto_image.outputs import deflate, gcp
 from pluto_image.rebuild.compare import compare
-from pluto_image.rebuild.explain.difference import Difference, Explained, report, text
+from pluto_image.rebuild.explain.difference import Difference, Explained, printable, report
 from pluto_image.rebuild.explain.esp import Volume
 from pluto_image.rebuild.explain.files import explain
 from pluto_image.rebuild.explain.gzip import archive_differences
@@ -212,8 +212,8 @@ def test_a_blob_too_many_a_missing_one_and_one_that_was_changed_in_place_are_nam
 
 
 def test_values_of_a_stranger_are_shown_printable_and_short() -> None:
-    assert text(b"a\x1b[2Jb\xff\n") == "a\\x1b[2Jb\\xff\\n"
-    assert text("x" * 1000) == "x" * 200 + "… (1000 characters)"
+    assert printable(b"a\x1b[2Jb\xff\n") == "a\\x1b[2Jb\\xff\\n"
+    assert printable("x" * 1000) == "x" * 200 + "… (1000 characters)"
 
 
 RIGHT: dict[str, Callable[[], bytes]] = {

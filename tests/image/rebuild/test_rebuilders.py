@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from image.rebuild.test_reproduce_command import Made, consistent, make, put
+from image.rebuild.worlds import Made, consistent, make, put
 from pluto_image import source_tree
 from pluto_image.rebuild import again
 

@@ -7,57 +7,24 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from image.rebuild.worlds import Made, Tamper, consistent, make, put
 from pluto_image import artifact, cli, source_tree, sparse
-from pluto_image import definition as definitions
-from pluto_image.build import build_image
-from pluto_image.inputs import bundle
-from pluto_image.inputs.store import Store
-from pluto_image.lock.lockfile import Lock
-from pluto_image.outputs.everything import outputs
 from pluto_image.rebuild import again
 from pluto_image.rebuild.published import Published
 from pluto_measure.formats.strict_json import pretty
 from pluto_measure.publish import digest_list
 from pluto_measure.publish.dsse import Envelope
+from pluto_measure.publish.listing import names
 from pluto_measure.publish.statement import Statement
-from simulators import tiny_definition
 
-Tamper = Callable[[Path], None]
 UKI = "pluto.efi"
 PAGE = Path(__file__).resolve().parents[3] / "docs/reproducibility.md"
-
-
-@dataclass(frozen=True)
-class Made:
-    """A release of the tiny definition, the store that it was made from, and the builder's result."""
-
-    release: Path
-    store: Store
-    rebuilt: again.Rebuilt
-
-
-def make(root: Path, flavour: str = "release", more: Mapping[str, bytes] | None = None) -> Made:
-    """Build and publish; `more` adds source files."""
-    store = Store(root / "store")
-    folder = tiny_definition.make(root / "project", store)
-    for path, data in (more or {}).items():
-        (root / "project" / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / "project" / path).write_bytes(data)
-    definition, lock = definitions.load(folder), Lock.parse((folder / "lock.json").read_bytes())
-    source = source_tree.read(folder)
-    image = build_image(definition, lock, store, source, flavour)
-    made = outputs(definition, lock, source, image)
-    artifact.write(root / "release", made.texts, made.sparse, made.sums)
-    wanted = [one.sha256 for one in (*lock.image, *lock.tools)]
-    bundle.write(root / "release/inputs.tar", lock, {}, wanted, store)
-    return Made(root / "release", store, again.Rebuilt(image.build_id, made))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture
 def release(made: Made, tmp_path: Path) -> Path:
     """A copy whose files can be replaced; they are links to those of `made`."""
-    for name in artifact.names(made.release):
+    for name in names(made.release):
         target = tmp_path / "release" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(made.release / name, target)
@@ -93,12 +60,6 @@ def run(made: Made, capsys: pytest.CaptureFixture[str]) -> Run:
         return code, json.loads(capsys.readouterr().out)
 
     return reproduce
-
-
-def put(release: Path, name: str, data: bytes) -> None:
-    """Replace a file, and not the one that it is a link to."""
-    (release / name).unlink(missing_ok=True)
-    (release / name).write_bytes(data)
 
 
 def flip(name: str, at: int) -> Tamper:
@@ -126,20 +87,6 @@ def edit(name: str, old: str, new: str) -> Tamper:
     return tamper
 
 
-def consistent(tamper: Tamper) -> Tamper:
-    """Tamper, then write the digest list anew, as somebody who means it does."""
-
-    def both(release: Path) -> None:
-        tamper(release)
-        sums = digest_list.parse_sums((release / digest_list.SUMS).read_bytes())
-        names = artifact.names(release) - {digest_list.SUMS, "inputs.tar"}
-        new = [name for name in names if (release / name).stat().st_nlink == 1]
-        sums = {name: sums[name] for name in names - set(new)} | {n: artifact.file_digest(release / n) for n in new}
-        put(release, digest_list.SUMS, digest_list.format_sums(sums).encode())
-
-    return both
-
-
 @pytest.mark.slow
 def test_weakness_19_a_release_is_rebuilt_from_itself_alone(
     made: Made, release: Path, run: Run, tmp_path: Path
@@ -147,7 +94,7 @@ def test_weakness_19_a_release_is_rebuilt_from_itself_alone(
     before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
     code, found = run(release, "--store", str(tmp_path / "empty"), "--out", str(tmp_path / "again"))
     assert (code, found["equal"], found["differences"], found["causes"]) == (0, True, [], [])
-    assert set(found["files"]) == artifact.names(made.release) - {"inputs.tar"}
+    assert set(found["files"]) == set(names(made.release)) - {"inputs.tar"}
     assert set(found["files"].values()) == {"equal"}
     assert (found["notRebuilt"], found["flavour"]) == (["inputs.tar"], "release")
     assert found["buildId"] == made.rebuilt.build_id

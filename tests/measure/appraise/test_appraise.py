@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluto_measure.appraise import Appraisal, verify_evidence
-from pluto_measure.appraise.common import age_words, duration
+from pluto_measure.appraise.demands import age_words, duration
 from pluto_measure.errors import FormatError
 from pluto_measure.measurements import Measurements, Profile
 from pluto_measure.policy import Policy

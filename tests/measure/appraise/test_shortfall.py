@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluto_measure.appraise.shortfall import Shortfall, explain, forecast
+from pluto_measure.appraise.shortfall import Shortfall, explain
 from pluto_measure.appraise.updates import UPDATES, advice, in_order, late_microcode, named
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.pck import PckExtension
@@ -19,9 +19,8 @@ from pluto_measure.formats.qe_identity import QeIdentity
 from pluto_measure.formats.quote import Quote, unwrap
 from pluto_measure.formats.tcb_info import Component, TcbInfo
 from pluto_measure.verify.intel_pki import INTEL_ROOTS, pck_chain
-from pluto_measure.verify.tcb import Tcb, evaluate_tcb
+from pluto_measure.verify.tcb import evaluate_tcb
 from simulators.intel import (
-    EARLY_LEVELS,
     MODULE,
     PLATFORM,
     PLATFORM_LEVELS,
@@ -342,38 +341,6 @@ def test_advice_names_each_update_once() -> None:
     updates = in_order(["pce", "bios", "pce"], is_certified=True, is_launched=False, statuses=["UpToDate"])
     assert updates == ("bios", "pce", "pckCertificate")
     assert advice(updates) == "update: BIOS, PCE, then fetch a new PCK certificate"
-
-
-def judged(info: str, tdx: bytes = tee_tcb_svn(), machine: Machine | None = None, qe: int = QE["UpToDate"]) -> Tcb:
-    return evaluate_tcb(*parts(machine or Machine(), info, qe_identity()), qe, tdx, None)
-
-
-STANDARD, EARLY = tcb_info(), tcb_info(levels=EARLY_LEVELS)
-
-
-def test_a_forecast_of_worse() -> None:
-    assert forecast(judged(STANDARD), judged(EARLY)) == (
-        "Intel's early set says OutOfDate (TCB of 2026-03-15), the standard one UpToDate (TCB of 2026-03-15);"
-        " new advisories: INTEL-SA-09110; Intel will make the early set the standard one"
-    )
-    lost = judged(tcb_info(modules=[ModuleIdentity(3)]))
-    assert forecast(judged(STANDARD), lost) == (
-        "Intel's early set says TCB_NOT_SUPPORTED (no TCB date), the standard one UpToDate (TCB of 2026-03-15);"
-        " Intel will make the early set the standard one"
-    )
-
-
-def test_a_forecast_of_the_same_or_better() -> None:
-    assert forecast(judged(STANDARD), judged(STANDARD)) is None
-    assert forecast(judged(EARLY), judged(STANDARD)) is None
-
-
-def test_a_forecast_of_the_same_status_for_more_reasons() -> None:
-    old = tee_tcb_svn(MODULE["OutOfDate"])
-    assert forecast(judged(STANDARD, old), judged(EARLY, old)) == (
-        "Intel's early set says OutOfDate (TCB of 2024-03-15) as the standard one does, but with new advisories:"
-        " INTEL-SA-09110; Intel will make the early set the standard one"
-    )
 
 
 def real(vectors: Path) -> list[tuple[dict[str, Any], Shortfall | None]]:

@@ -6,18 +6,15 @@ import json
 import os
 import time
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 
+from measure.compare.worlds import diff, edited, predicted, written
 from pluto_measure.cli import main
-from pluto_measure.commands.predict import document as prediction
 from pluto_measure.digests import Digests
 from pluto_measure.formats import eventlog
-from pluto_measure.formats.eventlog import EventLog, EventType, LogEvent
+from pluto_measure.formats.eventlog import EventType, LogEvent
 from pluto_measure.launch import Container
 from pluto_measure.machine.platform import Platform, SecureBoot
 from pluto_measure.measurements import Measurements, profile_for
@@ -27,38 +24,6 @@ from simulators.boot_logs import GOOGLE, MACHINES, TABLES, TDX
 from simulators.edited_logs import change, insert
 from simulators.event_logs import encode, measured
 from simulators.launches import LAUNCH
-
-
-def written(path: Path, log: EventLog) -> Path:
-    """The log as a file, padding included."""
-    path.write_bytes(encode(log.events[1:], log.algorithms, cc=log.kind == "cc") + b"\xff" * 64)
-    return path
-
-
-def predicted(path: Path, name: str) -> Path:
-    """The output of predict --json for one of MACHINES."""
-    launch, platform = MACHINES[name]
-    path.write_text(json.dumps(prediction(launch, profile_for(launch, platform))))
-    return path
-
-
-def edited(name: str, *edits: Any) -> EventLog:
-    log = boot_logs.machine(name)[1]
-    events = list(log.events)
-    for edit in edits:
-        edit(events)
-    return replace(log, events=tuple(events))
-
-
-def diff(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
-    """Exit code and document, which follows its schema."""
-    code = main(["diff", *map(str, arguments), "--json"])
-    document = json.loads(capsys.readouterr().out)
-    if "error" not in document:
-        schema = json.loads((resources.files("pluto_measure") / "schemas/diff.json").read_text())
-        jsonschema.Draft202012Validator.check_schema(schema)
-        jsonschema.validate(document, schema)
-    return code, document
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from measure.commands.test_diff_command import diff, edited, predicted, written
+from measure.compare.worlds import diff, edited, predicted, written
 from pluto_measure.cli import main
 from pluto_measure.compare.page import page
 from simulators import boot_logs

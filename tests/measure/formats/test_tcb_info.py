@@ -19,9 +19,7 @@ from pluto_measure.formats.tcb_info import (
     COMPONENT_STATUSES,
     PLATFORM_STATUSES,
     Component,
-    Taker,
     TcbInfo,
-    members,
 )
 from simulators.intel import ABSENT, PLATFORM_LEVELS, ModuleIdentity, SvnLevel, TcbLevel, compact, instant, tcb_info
 
@@ -390,9 +388,3 @@ def test_a_level_may_have_an_empty_list_of_advisories_or_none() -> None:
 def test_unknown_members_are_ignored_wherever_they_are() -> None:
     text = compact(json.loads(tcb_info(), object_hook=lambda value: {**value, "added": [{"later": 1.5e3}]}))
     assert parse(text) == parse(tcb_info())
-
-
-def test_names_say_where_an_error_is() -> None:
-    take = Taker(members(b'{"a":{"b":{}}}', what="x", limit=20), "x").object("a")
-    with pytest.raises(FormatError, match=r"^x\.a\.b: c is missing$"):
-        take.object("b").text("c")

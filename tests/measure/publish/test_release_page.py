@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from measure.appraise.test_verify_page import HOSTILE, Parsed, sound
 from pluto_measure.cli import main
 from pluto_measure.digests import Digests
 from pluto_measure.publish import notices
@@ -18,7 +17,7 @@ from pluto_measure.publish.dissent import dissent
 from pluto_measure.publish.dsse import signed
 from pluto_measure.publish.keys import key_id
 from pluto_measure.publish.page import page
-from simulators.pages import WIDTHS, drawn
+from simulators.pages import HOSTILE, WIDTHS, Parsed, drawn, sound
 from simulators.pages import check as check_page
 from simulators.releases import (
     AT,

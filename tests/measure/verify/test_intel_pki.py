@@ -1,37 +1,23 @@
-"""Intel's chains and revocation lists: only a chain of the right shape up to a pinned root holds."""
+"""Intel's chains: only a chain of the right shape up to a pinned root holds."""
 
 from __future__ import annotations
 
 import base64
 import itertools
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pluto_measure.errors import FormatError
 from pluto_measure.verify import intel_pki
-from pluto_measure.verify.intel_pki import (
-    INTEL_ROOTS,
-    Roots,
-    ca_chain,
-    crl_problem,
-    issued,
-    load,
-    load_crl,
-    p256_key,
-    pck_chain,
-    signing_chain,
-    signs,
-)
-from simulators.intel import NOW, Authority, Form, Issued, issue, key_of, name_of, raw_signature, sgx_extension
+from pluto_measure.verify.intel_crl import crl_problem
+from pluto_measure.verify.intel_pki import INTEL_ROOTS, Roots, ca_chain, pck_chain, signing_chain
+from simulators.intel import NOW, Authority, Form, Issued, issue, key_of, name_of, sgx_extension
 from simulators.intel.authority import MACHINES, YEAR
-from simulators.intel.der import identifier, sequence, tlv
 from simulators.verdicts import INTEL, ROOTS, pem, roots_of
 
 PCK = INTEL.pck()
@@ -55,10 +41,6 @@ def signing_problem(*certificates: Issued, roots: Roots = ROOTS) -> str | None:
 
 def ca_problem(*certificates: Issued, roots: Roots = ROOTS) -> str | None:
     return ca_chain(pem(*certificates).encode(), roots, what="chain").problem
-
-
-def der(item: Issued) -> str:
-    return base64.b64encode(item.der).decode()
 
 
 # PCK chains
@@ -208,21 +190,6 @@ def test_a_chain_without_one_pck_certificate(chain: tuple[Issued, ...], count: i
         pck_problem(*chain)
 
 
-def spelled(item: Issued, algorithm: bytes) -> bytes:
-    """What was signed in `item`, signed anew with SHA-256, beside another name of the algorithm."""
-    signed = item.certificate.tbs_certificate_bytes
-    assert item.issuer is not None
-    signature = item.issuer.key.sign(signed, ec.ECDSA(hashes.SHA256()))
-    return sequence(signed, sequence(algorithm), tlv(3, b"\0" + signature))
-
-
-def test_one_algorithm_inside_and_another_outside() -> None:
-    sha256, sha384 = identifier("1.2.840.10045.4.3.2"), identifier("1.2.840.10045.4.3.3")
-    assert issued(spelled(LEAF, sha256), CA.der)
-    assert not issued(spelled(LEAF, sha384), CA.der)
-    assert not issued(spelled(leaf_with(algorithm=hashes.SHA384()), sha256), CA.der)
-
-
 # chains of collateral
 
 
@@ -282,38 +249,6 @@ def test_a_ca_chain_that_does_not_hold(other: Issued) -> None:
     assert ca_problem(other, ROOT) is not None
 
 
-# bytes that are no certificate
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0a"),  # a version of X.509 that there is not
-        (b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"),  # key usage twice
-    ],
-    ids=["version", "extension"],
-)
-def test_hostile_certificates_are_format_errors(old: bytes, new: bytes) -> None:
-    """`cryptography` has another exception for each; none is a ValueError."""
-    assert old in LEAF.der
-    with pytest.raises(FormatError, match="chain: hold what is no certificate"):
-        load(LEAF.der.replace(old, new), "chain")
-
-
-def test_hostile_lists_are_format_errors() -> None:
-    with pytest.raises(FormatError, match="list: is no revocation list"):  # a version of CRLs that there is not
-        load_crl(INTEL.crl("root").replace(b"\2\1\1\x30", b"\2\1\2\x30", 1), "list")
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("first", [0x80, 0xC0])
-def test_a_negative_serial_number_is_a_format_error(first: int) -> None:
-    """No list can be asked for it: `cryptography` raises there, so it must not come so far."""
-    serial = CA.serial.to_bytes(20, "big")
-    with pytest.raises(FormatError, match="chain: hold what is no certificate: the serial number is -"):
-        load(CA.der.replace(serial, bytes([first]) + serial[1:], 1), "chain")
-
-
 @pytest.mark.parametrize("new", [b"\x55\x04\x03\x14\x19Intel", b"\x55\x04\x03\x0c\x19\xff\xfetel"])
 def test_a_name_that_is_no_text(new: bytes) -> None:
     odd = CA.der.replace(b"\x55\x04\x03\x0c\x19Intel", new)
@@ -323,117 +258,11 @@ def test_a_name_that_is_no_text(new: bytes) -> None:
     assert "'' was not issued by" in str(signing_chain((pem(ROOT) + text).encode(), ROOTS, what="chain").problem)
 
 
-@pytest.mark.parametrize("change", [b"", b"\0", b"\x30\x03\x02\x01\x00"])
-def test_no_certificate_and_no_list(change: bytes) -> None:
-    with pytest.raises(FormatError, match="chain: hold what is no certificate"):
-        load(change, "chain")
-    with pytest.raises(FormatError, match="list: is no revocation list"):
-        load_crl(change, "list")
-
-
-def unused_bit(item: bytes) -> bytes:
-    """The signature's BIT STRING with one unused bit: the same signature where its last bit is 0."""
-    start = item.rindex(b"\0\x30")
-    return item[:start] + b"\1" + item[start + 1 :]
-
-
-def test_a_second_spelling_of_a_signature_is_refused() -> None:
-    leaf = next(made for n in range(99) if (made := INTEL.pck(ppid=n.to_bytes(16, "big"))).der[-1] % 2 == 0)
-    x509.load_der_x509_certificate(unused_bit(leaf.der))
-    with pytest.raises(FormatError, match="does not end in its signature"):
-        load(unused_bit(leaf.der), "chain")
-    crl = next(item for n in range(99) if (item := INTEL.crl("root", number=n))[-1] % 2 == 0)
-    x509.load_der_x509_crl(unused_bit(crl))
-    with pytest.raises(FormatError, match="does not end in its signature"):
-        load_crl(unused_bit(crl), "list")
-
-
 def test_a_chain_of_any_length_is_not_remembered() -> None:
     with pytest.raises(FormatError, match=r"quote\.certificates: \d+ bytes are more than 65536"):
         pck_chain(pem(*PCK.chain).encode() + bytes(64 * 1024), ROOTS)
     with pytest.raises(FormatError, match=r"chain: \d+ bytes are more than 65536"):
         signing_chain(bytes(64 * 1024 + 1), ROOTS, what="chain")
-
-
-def test_a_key_that_is_no_point() -> None:
-    point = LEAF.certificate.public_key()
-    assert isinstance(point, ec.EllipticCurvePublicKey)
-    x = point.public_numbers().x.to_bytes(32, "big")
-    broken = LEAF.der.replace(x, bytes(32))
-    assert p256_key(load(broken, "chain")) is None
-    assert not issued(LEAF.der, CA.der.replace(CA.key.public_key().public_numbers().x.to_bytes(32, "big"), bytes(32)))
-
-
-# revocation lists
-
-
-def test_a_list() -> None:
-    crl = load_crl(INTEL.crl("platform", [LEAF.serial], number=12), "list")
-    assert (crl.number, crl.revokes(LEAF.certificate), crl.revokes(CA.certificate)) == (12, True, False)
-    assert crl.window("list").begin == NOW - timedelta(days=1)
-    assert crl.window("list").end == NOW + timedelta(days=29)
-    assert crl_problem(crl.der, CA.der) is None
-    assert load_crl(INTEL.crl("root", number=None), "list").number == -1
-
-
-@pytest.mark.parametrize(
-    ("crl", "problem"),
-    [
-        (INTEL.crl("root"), "'Intel SGX Root CA', not by 'Intel SGX PCK Platform CA'"),
-        (INTEL.crl("processor"), "'Intel SGX PCK Processor CA', not by 'Intel SGX PCK Platform CA'"),
-        (INTEL.crl("platform", sign_with=INTEL.processor.key), "'Intel SGX PCK Platform CA' did not sign the list"),
-        (INTEL.crl("processor", issuer_name="Intel SGX PCK Platform CA"), "did not sign the list"),
-        (FOREIGN.crl("platform"), "'Intel SGX PCK Platform CA' did not sign the list"),
-        (INTEL.crl("platform", sign_with=P384), "did not sign the list"),
-        (INTEL.crl("platform", more=[(x509.DeltaCRLIndicator(1), True)]), "a critical extension 2.5.29.27"),
-    ],
-)
-def test_a_list_that_is_not_the_cas(crl: bytes, problem: str) -> None:
-    assert problem in str(crl_problem(crl, CA.der))
-
-
-def list_of(algorithm: Any = None, key: Any = None, next_update: bool = True) -> bytes:
-    builder = x509.CertificateRevocationListBuilder().issuer_name(CA.certificate.subject).last_update(NOW)
-    if next_update:
-        builder = builder.next_update(NOW + YEAR)
-    return builder.sign(key or CA.key, algorithm or hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-def test_a_list_of_another_algorithm() -> None:
-    for crl in (list_of(hashes.SHA384()), list_of(key=rsa.generate_private_key(65537, 2048))):
-        assert crl_problem(crl, CA.der) == "the list is not signed by ECDSA with SHA-256"
-
-
-def test_a_list_without_a_next_update() -> None:
-    whole = list_of()
-    # By hand, as no builder makes one: the second of the two times goes, and the lengths with it.
-    times = whole.index(b"\x17\x0d", whole.index(b"\x17\x0d") + 1)
-    inner = whole[:times] + whole[times + 15 :]
-    short = inner[:1] + shorter(inner[1:], 15)
-    nested = short.index(b"\x30", 1)
-    short = short[: nested + 1] + shorter(short[nested + 1 :], 15)
-    with pytest.raises(FormatError, match="does not say when its next update is due"):
-        load_crl(short, "list")
-
-
-def shorter(length_and_rest: bytes, by: int) -> bytes:
-    size = length_and_rest[0] & 0x7F if length_and_rest[0] & 0x80 else 0
-    if not size:
-        return bytes([length_and_rest[0] - by]) + length_and_rest[1:]
-    length = int.from_bytes(length_and_rest[1 : 1 + size], "big") - by
-    return length_and_rest[:1] + length.to_bytes(size, "big") + length_and_rest[1 + size :]
-
-
-# signatures, times
-
-
-def test_signatures_of_r_and_s() -> None:
-    key = key_of("someone")
-    made = raw_signature(key, b"text")
-    assert signs(key.public_key(), made, b"text")
-    for signature in (bytes(64), b"\xff" * 64, made[:32] + bytes(32), made[32:] + made[:32]):
-        assert not signs(key.public_key(), signature, b"text")
-    assert not signs(key.public_key(), made, b"Text")
 
 
 def test_the_pinned_root_is_intels() -> None:

@@ -34,11 +34,11 @@ class Difference:
 
     def __post_init__(self) -> None:
         for name in ("where", "published", "rebuilt", "meaning"):
-            object.__setattr__(self, name, text(getattr(self, name), _LONGEST_SENTENCE))
+            object.__setattr__(self, name, printable(getattr(self, name), _LONGEST_SENTENCE))
 
     def to_json(self) -> dict[str, object]:
         return {
-            "file": text(self.file),
+            "file": printable(self.file),
             "where": self.where,
             "published": self.published,
             "rebuilt": self.rebuilt,
@@ -80,7 +80,7 @@ class Explained:
         told += self.differences[len(told) : len(told) + _MOST_FOLLOWING]
         left = len(self.differences) - len(told) + self.more
         rest = f"  and {left} more\n" if left else ""
-        return f"{text(self.file)}\n" + "".join(one.to_text() for one in told) + rest
+        return f"{printable(self.file)}\n" + "".join(one.to_text() for one in told) + rest
 
 
 def report(explained: Sequence[Explained]) -> str:
@@ -88,7 +88,7 @@ def report(explained: Sequence[Explained]) -> str:
     telling = [one for one in explained if one.telling]
     if not telling:
         return "".join(one.to_text() for one in explained)
-    others = [f"{text(one.file)} ({len(one.differences) + one.more})" for one in explained if not one.telling]
+    others = [f"{printable(one.file)} ({len(one.differences) + one.more})" for one in explained if not one.telling]
     rest = f"differing by digests alone: {', '.join(others)}\n" if others else ""
     return "".join(one.to_text() for one in telling) + rest
 
@@ -98,7 +98,7 @@ def within(found: Iterable[Difference], file: str, place: str) -> Iterable[Diffe
     return (replace(one, file=file, where=f"{place}: {one.where}" if one.where else place) for one in found)
 
 
-def text(value: object, longest: int = _LONGEST) -> str:
+def printable(value: object, longest: int = _LONGEST) -> str:
     """A value as one printable line of bounded length."""
     whole = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     line = whole[:longest]

@@ -12,7 +12,7 @@ from typing import Final
 
 from pluto_image.formats import disk, gpt
 from pluto_image.rebuild.compare import same, spans
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text, within
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized, within
 from pluto_image.rebuild.explain.esp import Volume
 from pluto_image.rebuild.explain.fields import Layout, stretch
 from pluto_image.rebuild.explain.known import Known
@@ -136,7 +136,7 @@ def _uki(volume: Volume) -> bytes | None:
 def _files(file: str, one: Volume, two: Volume, known: Known) -> Iterator[Difference]:
     left, right = ({node.path: node for node in volume.nodes} for volume in (one, two))
     for path in sorted({*left, *right}):
-        place = f"ESP: {text(path)}"
+        place = f"ESP: {printable(path)}"
         if path not in left or path not in right:
             shown = both(lambda node: sized(node.size), left.get(path), right.get(path))
             side = "on the published disk only" if path in left else "missing on the published disk"
@@ -204,6 +204,6 @@ def _clusters(file: str, one: Volume, two: Volume) -> Iterator[Difference]:
             number = (first - 32 * _SECTOR) // fat + 1
             place, meaning = f"ESP: FAT {number}", "another chain of clusters for the same files"
         else:
-            place, meaning = f"ESP: {text(two.owner(first))}", "other bytes around the same files"
+            place, meaning = f"ESP: {printable(two.owner(first))}", "other bytes around the same files"
         count = min(end - first, _SECTOR)
         yield Difference(file, place, *stretch(one.view.read(first, count), two.view.read(first, count)), meaning)

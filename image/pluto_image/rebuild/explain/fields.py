@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized
 
 Order = Literal["little", "big"]
 _MOST_HEX: Final = 32  # bytes of a field that are shown
@@ -54,7 +54,7 @@ class Layout:
 
     def _shown(self, data: bytes, how: str) -> str:
         if how == "text":
-            return text(data.partition(b"\0")[0])
+            return printable(data.partition(b"\0")[0])
         if how == "guid" and len(data) == 16:
             return str(UUID(bytes_le=data))
         if how == "hex" or len(data) > 8:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final
 
 from pluto_image.rebuild.compare import Compared, Verdict
-from pluto_image.rebuild.explain.difference import Difference, Explained, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, Explained, both, printable, sized
 from pluto_image.rebuild.explain.disk import disk_differences, vhd_differences
 from pluto_image.rebuild.explain.fields import hexed, stretch
 from pluto_image.rebuild.explain.gzip import archive_differences
@@ -101,7 +101,7 @@ def _content(name: str, published: View, files: Files, known: Known) -> Iterator
     elif name.endswith(".tar.gz"):
         yield from archive_differences(name, one, two, known, files.get("disk.raw"))
     elif name.endswith(".tar"):
-        yield from tar_differences(name, one, two, lambda path: f"source file {text(path)}")
+        yield from tar_differences(name, one, two, lambda path: f"source file {printable(path)}")
     elif name.endswith(".json"):
         yield from json_differences(name, one, two)
     else:

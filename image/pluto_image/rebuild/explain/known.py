@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pluto_image.lock.lockfile import Lock
-from pluto_image.rebuild.explain.difference import text
+from pluto_image.rebuild.explain.difference import printable
 from pluto_image.rebuild.view import View
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import loads
@@ -45,11 +45,11 @@ class Origins:
             return "origin unknown"
         kind, _, name = origin.rpartition("package:")
         if name in self.versions and (kind or origin.startswith("package:")):
-            made = f"{text(kind.removesuffix(' of ').replace(':', ' '))} of " if kind else ""
+            made = f"{printable(kind.removesuffix(' of ').replace(':', ' '))} of " if kind else ""
             return f"{made}package {name} {self.versions[name]}"
         kind, _, name = origin.partition(":")
         version = f" {self.versions[name]}" if kind == "wheel" and name in self.versions else ""
-        return f"{text(kind)} {text(name)}{version}"
+        return f"{printable(kind)} {printable(name)}{version}"
 
 
 @dataclass(frozen=True, slots=True)

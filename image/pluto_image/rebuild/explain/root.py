@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pluto_image.contents import opened
 from pluto_image.contents.opened import Record
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized
 from pluto_image.rebuild.explain.fields import stretch
 from pluto_image.rebuild.explain.known import Origins
 from pluto_image.rebuild.explain.text import content_differences
@@ -56,7 +56,7 @@ def _roots(
         if left.fields != right.fields:
             shown = both(_other, left.fields, right.fields)
             meaning = "numbers of the archive that no entry carries differ, here and perhaps in others"
-            yield Difference(file, f"{where}: {text(left.name)}", *shown, meaning)
+            yield Difference(file, f"{where}: {printable(left.name)}", *shown, meaning)
             return
     yield Difference(file, where, *stretch(*archives), "the same entries in another spelling")
 
@@ -64,7 +64,7 @@ def _roots(
 def _entry(
     file: str, where: str, name: bytes, one: Record | None, two: Record | None, origins: Origins
 ) -> Iterator[Difference]:
-    path = text(name)
+    path = printable(name)
     place, origin = f"{where}: {path}", origins.named(name.decode("utf-8", "replace"))
     if two is None:
         yield Difference(file, place, _shown(one), "", f"the entry is in the published root only ({origin})")

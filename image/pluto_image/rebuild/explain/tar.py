@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized
 from pluto_image.rebuild.explain.fields import Layout, stretch
 from pluto_image.rebuild.explain.text import content_differences
 from pluto_measure.errors import FormatError
@@ -54,7 +54,7 @@ def tar_differences(
 def _member(
     file: str, place: str, name: str, one: _Member | None, two: _Member | None, about: Callable[[str], str]
 ) -> Iterator[Difference]:
-    where = f"{place}: {text(name)}" if place else text(name)
+    where = f"{place}: {printable(name)}" if place else printable(name)
     if one is None or two is None:
         shown = both(lambda member: sized(len(member.data)), one, two)
         side = "in the published archive only" if two is None else "missing in the published archive"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized
 from pluto_image.rebuild.explain.fields import stretch
 from pluto_measure.errors import FormatError
 from pluto_measure.formats.strict_json import loads
@@ -28,7 +28,9 @@ def json_differences(file: str, published: bytes, rebuilt: bytes) -> Iterator[Di
     try:
         one, two = loads(published, what=file), loads(rebuilt, what=file)
     except FormatError as error:
-        yield Difference(file, "", text(published[:80]), "", f"is not the JSON that a build writes: {error.problem}")
+        yield Difference(
+            file, "", printable(published[:80]), "", f"is not the JSON that a build writes: {error.problem}"
+        )
         return
     if one == two and _order(one) == _order(two):
         yield Difference(file, "", *stretch(published, rebuilt), "the same JSON value in another spelling")
@@ -95,7 +97,7 @@ def _members(file: str, place: str, one: Mapping[str, Any], two: Mapping[str, An
         equal = False
         yield difference
     if equal and list(one) != list(two):
-        shown = both(lambda names: text(", ".join(list(names)[:8])), one, two)
+        shown = both(lambda names: printable(", ".join(list(names)[:8])), one, two)
         yield Difference(file, place or "/", *shown, "the same members in another order")
 
 
@@ -149,7 +151,7 @@ def _order(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return text(value) if isinstance(value, str) else text(json.dumps(value, ensure_ascii=False))
+    return printable(value) if isinstance(value, str) else printable(json.dumps(value, ensure_ascii=False))
 
 
 def _parts(file: str, where: str, one: list[bytes], two: list[bytes], kind: str, meaning: str) -> Iterator[Difference]:
@@ -159,5 +161,5 @@ def _parts(file: str, where: str, one: list[bytes], two: list[bytes], kind: str,
     for tag, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
         if tag != "equal":
             place = f"{kind} {a + 1 if a < b or c == d else c + 1}"
-            shown = both(lambda part: text(b" ".join(part)), one[a:b], two[c:d])
+            shown = both(lambda part: printable(b" ".join(part)), one[a:b], two[c:d])
             yield Difference(file, f"{where}: {place}" if where else place, *shown, meaning)

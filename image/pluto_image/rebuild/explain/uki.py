@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pluto_image.contents import opened
-from pluto_image.rebuild.explain.difference import Difference, both, sized, text
+from pluto_image.rebuild.explain.difference import Difference, both, printable, sized
 from pluto_image.rebuild.explain.fields import Layout, stretch
 from pluto_image.rebuild.explain.known import Origins
 from pluto_image.rebuild.explain.root import initrd_differences
@@ -69,7 +69,7 @@ def uki_differences(file: str, published: bytes, rebuilt: bytes, origins: Origin
 def _section(
     file: str, name: str, one: bytes | None, two: bytes | None, origins: Origins, kernel: str
 ) -> Iterator[Difference]:
-    where = f"section {text(name)}"
+    where = f"section {printable(name)}"
     if one is None or two is None:
         sizes = both(lambda data: sized(len(data)), one, two)
         meaning = "the section is " + (

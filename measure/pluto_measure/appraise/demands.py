@@ -1,58 +1,19 @@
-"""Checks that every kind of evidence goes through: nonce, TLS key, platform, age, configuration, reference. Pure."""
+"""What is asked of every kind of evidence: nonce, TLS key, platform, machine, age, configuration. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from pluto_measure.claims import AnyClaims
 from pluto_measure.evidence import format_time
-from pluto_measure.findings import Finding, failures, judge
-from pluto_measure.measurements import Measurements, Profile
+from pluto_measure.findings import Finding, judge
+from pluto_measure.measurements import Measurements
 from pluto_measure.policy import Policy
-from pluto_measure.publish.vouched import Vouched
 
-Reference = tuple[Measurements, Profile]
 _DAY: Final = 86400  # seconds
 _HOUR: Final = 3600
-
-
-def nearest(
-    candidates: Sequence[Reference], against: Callable[[Measurements, Profile], tuple[Finding, ...]]
-) -> tuple[Reference, tuple[Finding, ...]] | None:
-    """The profile with the fewest failures, and its findings; None where there is no profile. Signed ones first."""
-    compared = [(item, against(*item)) for item in candidates]
-    return min(compared, key=lambda entry: (len(failures(entry[1])), _standing(entry[0][0]))) if compared else None
-
-
-def _standing(reference: Measurements) -> int:
-    """Of references with the same registers the one counts first that a release vouches for."""
-    if reference.vouched is None:
-        return 1
-    return 2 if failures(reference.vouched.findings) else 0
-
-
-def no_profile(references: Sequence[Measurements], platform: str | None) -> Finding:
-    """The finding where no profile can be compared."""
-    given = "no reference values for this platform were given"
-    text = given if references else "no reference values were given (--reference)"
-    return Finding("reference.profile", "fail", text, platform, None)
-
-
-def chosen_profile(profile: Profile) -> Finding:
-    return Finding("reference.profile", "pass", "the reference has a profile for this platform", None, profile.id)
-
-
-def build_claim(claims: AnyClaims, reference: Measurements) -> Finding:
-    return judge(
-        "claims.build_id",
-        claims.build_id.hex() == reference.build_id,
-        "the machine names the build that the reference is for",
-        otherwise="the machine names another build than the reference is for",
-        expected=reference.build_id,
-        actual=claims.build_id.hex(),
-    )
 
 
 def nonce_finding(claimed: bytes, nonce: bytes | None) -> Finding:
@@ -156,54 +117,6 @@ def config_finding(claims: AnyClaims, policy: Policy) -> Finding:
         expected=policy.config_digest.hex(),
         actual=actual,
     )
-
-
-def reference_findings(reference: Measurements, policy: Policy) -> list[Finding]:
-    """Whether the policy accepts a reference of this flavour, and one that nobody signed."""
-    debug = judge(
-        "policy.debug",
-        reference.flavour == "release" or policy.allow_debug,
-        f"the policy allows the flavour {reference.flavour}",
-        otherwise="this is a debug build, which the policy does not allow",
-        expected="release",
-        actual=reference.flavour,
-    )
-    if reference.vouched is None:
-        return [debug, *_unsigned(policy)]
-    return [debug, *_signed(reference.vouched, policy)]
-
-
-def _unsigned(policy: Policy) -> Iterator[Finding]:
-    text = "nobody signed the reference values; they are as good as the way they came"
-    allowed = policy.allow_unsigned_reference
-    yield Finding("policy.reference_signature", "warning" if allowed else "fail", text)
-    if policy.minimum_sequence != "any":
-        text = "reference values that nobody signed belong to no release, so nobody knows how old they are"
-        yield Finding("policy.minimum_sequence", "fail", text, f"at least {policy.minimum_sequence}", None)
-
-
-def _signed(release: Vouched, policy: Policy) -> Iterator[Finding]:
-    """What judging the release found, then what the policy asks of it."""
-    who = ", ".join(release.organisations) or "nobody"
-    failed = failures(release.findings)
-    yield judge(
-        "policy.reference_signature",
-        not failed,
-        f"{release.name} release {release.sequence} ({release.channel}) vouches for the reference values: {who}",
-        otherwise=f"the release that the reference values come from is refused: {failed[0].text if failed else ''}",
-        expected=f"{release.wanted} organisations",
-        actual=who,
-    )
-    yield from (finding for finding in release.findings if finding.verdict != "pass")
-    if policy.minimum_sequence != "any":
-        yield judge(
-            "policy.minimum_sequence",
-            release.sequence >= policy.minimum_sequence,
-            "the release is not older than the policy asks for",
-            otherwise="the release is older than the policy asks for",
-            expected=f"at least {policy.minimum_sequence}",
-            actual=release.sequence,
-        )
 
 
 def duration(seconds: int) -> str:
