@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from pluto_deploy import targets
+from pluto_deploy import targets, tools
 from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.accepted import Accepted
 from pluto_deploy.engine.journal import Journal
@@ -34,10 +34,6 @@ from pluto_deploy.engine.wish import (
     tee_of,
     wish,
 )
-from pluto_image import inputs, mirrors
-from pluto_image.fetch import Sources, Step
-from pluto_image.lockfile import Lock
-from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.commands import cloud_options, files
 from pluto_measure.digests import Digests
 from pluto_measure.errors import SourceError, UsageError
@@ -250,9 +246,9 @@ def of(
         assert given is not None, "a release is judged before anything is wanted of it"
         progress.doing("checking the release")
         asked = wish(deployment, given)
-    key = targets.key_of(deployment)
-    tools, root = tools_by(arguments, progress), local_root(arguments, deployment.name)
-    with targets.opened(deployment, asked, progress, state=state, root=root, tools=tools) as target:
+    key, root = targets.key_of(deployment), local_root(arguments, deployment.name)
+    trees = tools.trees_by(arguments, progress)
+    with targets.opened(deployment, asked, progress, state=state, root=root, tools=trees) as target:
         yield Session(
             deployment=deployment,
             rules=given,
@@ -271,44 +267,3 @@ def local_root(arguments: argparse.Namespace, name: str) -> Path:
     """Where a deployment on this computer has its machines."""
     root: Path = (arguments.state or default_state()).absolute()
     return root / "local" / name
-
-
-def tools_by(arguments: argparse.Namespace, progress: Progress) -> Callable[[Lock], ToolsTree]:
-    """The tools tree of a lock, fetched and unpacked on this computer if it is not there."""
-
-    def ensure(lock: Lock) -> ToolsTree:
-        progress.doing("looking for QEMU and swtpm")
-        return tools_of(lock, arguments, progress)
-
-    return ensure
-
-
-def tools_of(lock: Lock, arguments: argparse.Namespace, progress: Progress) -> ToolsTree:
-    """The tools tree of a lock, by the options of `pluto_image.inputs.add_options`."""
-    return ensure_tools(
-        lock,
-        inputs.store_from(arguments),
-        _sources(arguments, lock),
-        offline=arguments.offline,
-        progress=_fetching(progress),
-    )
-
-
-def _fetching(progress: Progress) -> Callable[[Step], None]:
-    """Tells of every file on a terminal, of every quarter elsewhere."""
-
-    def report(step: Step) -> None:
-        progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}")
-        if step.done == step.total or step.done % max(step.total // 4, 1) == 0:
-            progress.step(f"fetched {step.done} of {step.total} tools")
-
-    return report
-
-
-def _sources(arguments: argparse.Namespace, lock: Lock) -> Sources:
-    known = mirrors.from_options(arguments.mirror) if arguments.mirror else mirrors.from_apt()
-    return Sources(
-        bundle=arguments.bundle,
-        projects=tuple(text for text in arguments.store if "://" in text),
-        mirrors={archive.id: known.get(archive.path, ()) for archive in lock.archives},
-    )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from deploy.local_worlds import World
-from pluto_deploy import session
 from pluto_deploy.local import power, processes
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
@@ -38,7 +37,7 @@ def dist(tmp_path: Path) -> Dist:
 @pytest.fixture
 def pretended(tools: ToolsTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands use the tools that only pretend."""
-    monkeypatch.setattr(session, "tools_of", lambda *_: tools)
+    monkeypatch.setattr("pluto_deploy.tools.tree_of", lambda *_: tools)
 
 
 @pytest.fixture

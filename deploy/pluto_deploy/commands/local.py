@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pluto_deploy import session
+from pluto_deploy import session, tools
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import planned_for
 from pluto_deploy.deployment import Deployment, Local, Network
@@ -115,7 +115,7 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
 def _existing(arguments: argparse.Namespace) -> LocalTarget:
     """What is there, for looking and stopping."""
     root = session.local_root(arguments, NAME)
-    return LocalTarget(root=root, wish=None, tools=session.tools_by(arguments, Silent()), progress=Silent())
+    return LocalTarget(root=root, wish=None, tools=tools.trees_by(arguments, Silent()), progress=Silent())
 
 
 def _started(target: LocalTarget, record: Record, appraisal: Appraisal, seconds: float) -> Result:

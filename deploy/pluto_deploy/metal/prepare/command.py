@@ -180,12 +180,12 @@ def _decided(connection: Connection, asked: Options, tools: str | None, progress
 
 def _put_tools(connection: Connection, lock: Lock, arguments: argparse.Namespace, progress: Progress) -> None:
     """Put the tools tree of a lock on the host, unless it is there."""
-    from pluto_deploy import session
+    from pluto_deploy import tools
 
     dest = layout.tools(lock.tools_digest)
     if connection.run(["test", "-d", str(dest)]).code == 0:
         return
-    tree = session.tools_of(lock, arguments, progress)
+    tree = tools.tree_of(lock, arguments, progress)
     copying.put_tree(connection, tree.root, dest, _told(progress))
     take(connection, dest)
     progress.step(f"tools are in {dest}")
