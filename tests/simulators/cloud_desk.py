@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +41,7 @@ from simulators.google import worlds as google
 from simulators.google.cloud import serving
 from simulators.google.state import PROJECT
 from simulators.notaries import notary, of_machine
+from simulators.served import served
 from simulators.trust_domains import TrustDomain
 
 SECONDS = 60
@@ -191,11 +191,6 @@ def _answering(made: Desk) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    with served(server):
+        yield f"http://127.0.0.1:{server.server_port}"
