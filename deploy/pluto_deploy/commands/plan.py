@@ -48,7 +48,7 @@ def add_relaunch(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """Plan; the document has the plan and what it was made from."""
-    with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
+    with on_stderr() as progress, session.opened(arguments, progress, wanted=True, writes=False) as opened:
         awaited(opened.deployment, progress)  # what it cannot read is said before anything is done
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None
