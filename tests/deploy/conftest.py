@@ -11,14 +11,28 @@ from deploy.local_worlds import World
 from pluto_deploy.local import power, processes
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.tools import ToolsTree
+from pluto_image.lockfile import Lock
+from pluto_image.store import Store, default_root
+from pluto_image.tools import ToolsTree, ensure_tools
+from pluto_measure.errors import PlutoError
 from simulators import deployments
 from simulators.pretend_tools import PretendTools
+
+LOCK = Path(__file__).parents[2] / "image/notary/lock.json"
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> ToolsTree:
     return PretendTools(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tree() -> ToolsTree:
+    """The locked tools; skips where they cannot be."""
+    try:
+        return ensure_tools(Lock.parse(LOCK.read_bytes()), Store(default_root()), offline=True)
+    except PlutoError:
+        pytest.skip("no peer: locked inputs are absent")
 
 
 @pytest.fixture
