@@ -1,6 +1,6 @@
 """Run the commands that a section of README.md shows: python3 tests/readme.py "HEADING".
 
-Each line that begins with `$ ` in the section's console blocks is run, in one shell, stopping at the first failure.
+All commands of the section's console blocks are run, in one shell, stopping at the first failure.
 """
 
 from __future__ import annotations
@@ -9,21 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from documents.shown import shown
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def commands(text: str, heading: str) -> list[str]:
-    """The `$ ` lines of the console blocks below `## heading`; a trailing backslash continues a command."""
+    """What is typed below `## heading`."""
     section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    found: list[str] = []
-    inside = continued = False
-    for line in section.splitlines():
-        if line.startswith("```"):
-            inside, continued = line == "```console", False
-        elif inside and (continued or line.startswith("$ ")):
-            found += [line if continued else line.removeprefix("$ ")]
-            continued = line.endswith("\\")
-    return found
+    return [one.command for one in shown(section)]
 
 
 def main(arguments: list[str]) -> int:

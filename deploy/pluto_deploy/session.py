@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from pluto_deploy import targets
+from pluto_deploy import targets, tools
 from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.accepted import Accepted
 from pluto_deploy.engine.journal import Journal
@@ -27,6 +27,7 @@ from pluto_deploy.engine.wish import (
     NotVerifiedError,
     ReleaseNotAuthenticError,
     Rules,
+    UnacceptedError,
     Wish,
     appraisable,
     for_old,
@@ -34,18 +35,12 @@ from pluto_deploy.engine.wish import (
     tee_of,
     wish,
 )
-from pluto_image.debian import mirrors
-from pluto_image.inputs import options as inputs
-from pluto_image.inputs.fetch import Sources, Step
-from pluto_image.lock.lockfile import Lock
-from pluto_image.tools import ToolsTree, ensure_tools
 from pluto_measure.commands import cloud_options, files
 from pluto_measure.digests import Digests
-from pluto_measure.errors import SourceError, UsageError
+from pluto_measure.errors import PlutoError, SourceError, UsageError
 from pluto_measure.progress import Progress
 from pluto_measure.publish.folder import ReleaseMemory
 from pluto_measure.publish.judge import Files
-from pluto_measure.publish.memory import Memory
 
 if TYPE_CHECKING:
     from pluto_deploy.engine.gate import Gate
@@ -94,6 +89,7 @@ class Session:
     progress: Progress
     accepted: Accepted
     accept_unknown: bool = False
+    writes: bool = True  # whether this command may write on this computer
 
     def gate(self, expected: Expected) -> Gate:
         """The gate for machines that must be as `expected`."""
@@ -137,7 +133,8 @@ class Session:
             raise ReleaseNotAuthenticError(problem, [])
         received = Files(statement, signatures, digests, measurements=kept.files["measurements.json"])
         given = for_old(self.rules) if older else self.rules
-        return appraisable(self.deployment, generation, received, kept.files, given, firmware=firmware)
+        with _revocations_kept(self.state if self.writes else None):
+            return appraisable(self.deployment, generation, received, kept.files, given, firmware=firmware)
 
     def old_gate(self, machine: Machine | None) -> Callable[[Address], Appraisal]:
         """The gate for a machine that is there, by its own release, which is read and judged when it comes to that."""
@@ -197,10 +194,12 @@ def add_judging_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def default_state() -> Path:
-    """The user's folder for all of this: below $XDG_STATE_HOME, else ~/.local/state."""
+def state_by(arguments: argparse.Namespace) -> Path:
+    """Where it is kept what was seen: --state, else the user's folder, below $XDG_STATE_HOME or ~/.local/state."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "pluto-tee"
+    default = (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "pluto-tee"
+    given: Path = arguments.state or default
+    return given.absolute()
 
 
 def read_deployment(path: Path) -> Deployment:
@@ -215,45 +214,66 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def memory(deployment: Deployment, arguments: argparse.Namespace) -> Memory | None:
-    """Which releases were accepted before; None where nobody's signature is asked for."""
-    if deployment.trust is None:
-        return None
-    return ReleaseMemory((arguments.state or default_state()).absolute()).load()
+def rules_by(deployment: Deployment, arguments: argparse.Namespace) -> Rules:
+    """Whose word counts and what is accepted, now, by the options of `add_judging_options` where there are any."""
+    return rules(
+        deployment,
+        at=now(),
+        memory=None if deployment.trust is None else ReleaseMemory(state_by(arguments)).load(),
+        older=getattr(arguments, "accept_older", False),
+        sigstore_root=getattr(arguments, "sigstore_root", None),
+    )
+
+
+@contextmanager
+def _revocations_kept(state: Path | None) -> Iterator[None]:
+    """What somebody trusted revoked is kept in mind, so that it stays refused where the revocation is hidden later."""
+    try:
+        yield
+    except UnacceptedError as refusal:
+        if state is not None and refusal.revoked is not None:
+            try:
+                ReleaseMemory(state).remember_revoked(refusal.revoked)
+            except PlutoError as error:  # which must not hide the refusal
+                refusal.hint = f"this could not be remembered: {error}"
+        raise
 
 
 @contextmanager
 def opened(
-    arguments: argparse.Namespace, progress: Progress, *, wanted: bool, judged: bool = True
+    arguments: argparse.Namespace, progress: Progress, *, wanted: bool, judged: bool = True, writes: bool = True
 ) -> Iterator[Session]:
-    """Open what the arguments name. `wanted`: read and judge the release, too; `judged`: read trust file and policy."""
-    with of(read_deployment(arguments.deployment), arguments, progress, wanted=wanted, judged=judged) as session:
+    """Open what the arguments name. `wanted`: read and judge the release, too; `judged`: read trust file and policy.
+
+    `writes` false: this command writes nothing anywhere.
+    """
+    deployment = read_deployment(arguments.deployment)
+    with of(deployment, arguments, progress, wanted=wanted, judged=judged, writes=writes) as session:
         yield session
 
 
 @contextmanager
 def of(
-    deployment: Deployment, arguments: argparse.Namespace, progress: Progress, *, wanted: bool, judged: bool = True
+    deployment: Deployment,
+    arguments: argparse.Namespace,
+    progress: Progress,
+    *,
+    wanted: bool,
+    judged: bool = True,
+    writes: bool = True,
 ) -> Iterator[Session]:
     """The same for a deployment that is in memory."""
-    state = (arguments.state or default_state()).absolute()
-    given = None
-    if judged:
-        given = rules(
-            deployment,
-            at=now(),
-            memory=memory(deployment, arguments),
-            older=getattr(arguments, "accept_older", False),
-            sigstore_root=getattr(arguments, "sigstore_root", None),
-        )
+    state = state_by(arguments)
+    given = rules_by(deployment, arguments) if judged else None
     asked = None
     if wanted:
         assert given is not None, "a release is judged before anything is wanted of it"
         progress.doing("checking the release")
-        asked = wish(deployment, given)
-    key = targets.key_of(deployment)
-    tools, root = tools_by(arguments, progress), local_root(arguments, deployment.name)
-    with targets.opened(deployment, asked, progress, state=state, root=root, tools=tools) as target:
+        with _revocations_kept(state if writes else None):
+            asked = wish(deployment, given)
+    key, root = targets.key_of(deployment), local_root(arguments, deployment.name)
+    trees = tools.trees_by(arguments, progress)
+    with targets.opened(deployment, asked, progress, state=state, root=root, tools=trees) as target:
         yield Session(
             deployment=deployment,
             rules=given,
@@ -265,51 +285,10 @@ def of(
             progress=progress,
             accepted=Accepted(state, key),
             accept_unknown=getattr(arguments, "accept_unknown", False),
+            writes=writes,
         )
 
 
 def local_root(arguments: argparse.Namespace, name: str) -> Path:
     """Where a deployment on this computer has its machines."""
-    root: Path = (arguments.state or default_state()).absolute()
-    return root / "local" / name
-
-
-def tools_by(arguments: argparse.Namespace, progress: Progress) -> Callable[[Lock], ToolsTree]:
-    """The tools tree of a lock, fetched and unpacked on this computer if it is not there."""
-
-    def ensure(lock: Lock) -> ToolsTree:
-        progress.doing("looking for QEMU and swtpm")
-        return tools_of(lock, arguments, progress)
-
-    return ensure
-
-
-def tools_of(lock: Lock, arguments: argparse.Namespace, progress: Progress) -> ToolsTree:
-    """The tools tree of a lock, by the options of `pluto_image.inputs.options.add_options`."""
-    return ensure_tools(
-        lock,
-        inputs.store_from(arguments),
-        _sources(arguments, lock),
-        offline=arguments.offline,
-        progress=_fetching(progress),
-    )
-
-
-def _fetching(progress: Progress) -> Callable[[Step], None]:
-    """Tells of every file on a terminal, of every quarter elsewhere."""
-
-    def report(step: Step) -> None:
-        progress.doing(f"fetching tools: {step.done} of {step.total}, {step.name}")
-        if step.done == step.total or step.done % max(step.total // 4, 1) == 0:
-            progress.step(f"fetched {step.done} of {step.total} tools")
-
-    return report
-
-
-def _sources(arguments: argparse.Namespace, lock: Lock) -> Sources:
-    known = mirrors.from_options(arguments.mirror) if arguments.mirror else mirrors.from_apt()
-    return Sources(
-        bundle=arguments.bundle,
-        projects=tuple(text for text in arguments.store if "://" in text),
-        mirrors={archive.id: known.get(archive.path, ()) for archive in lock.archives},
-    )
+    return state_by(arguments) / "local" / name

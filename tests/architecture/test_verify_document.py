@@ -6,40 +6,32 @@ loopback, and `curl` is answered by a trust domain in memory. The rest is as a r
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
+from documents.shown import pattern
+from documents.typed import Outcome, Page, check, typed
 from pluto_measure.evidence import format_time
+from simulators import programs
 from simulators.intel import Authority, collateral, qe_identity, tcb_info
 from simulators.pcs_server import serving
 from simulators.pretend_curl import domain_at
-from simulators.shown_commands import pattern, program, shown
 from simulators.trust_domains import REFERENCE
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs/verify.md").read_text()
+PAGE = Page("verify")
 PLUTO_MEASURE = """\
-import sys
-from pluto_measure.verify import intel_pki
-intel_pki.INTEL_ROOTS = frozenset({{bytes.fromhex({root!r})}})
 from pluto_measure.cli import main
 more = ["--url", {url!r}] if sys.argv[1:3] == ["collateral", "fetch"] else []
 sys.exit(main(sys.argv[1:] + more))
 """
-
-
-COMMANDS = tuple(shown(TEXT))
+CURL = "from simulators.pretend_curl import main\nsys.exit(main([{now!r}, *sys.argv[1:]]))"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's commands were run: one file with the exit code and one with the output of each."""
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     folder = tmp_path_factory.mktemp("verify")
+    (work := folder / "work").mkdir()
     now = datetime.now(UTC).replace(microsecond=0)
     domain, late = domain_at(now), domain_at(now, platform="OutOfDate")
     report_data = bytes(range(64))
@@ -51,42 +43,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "reportdata.hex": report_data.hex().encode(),
     }
     for name, content in contents.items():
-        (folder / name).write_bytes(content)
+        (work / name).write_bytes(content)
     authority = Authority.make(now=now)
     day_old = now.replace(hour=0, minute=0, second=0)
     early = collateral(
         authority, info=tcb_info(issued=day_old, evaluation=21), identity=qe_identity(issued=day_old, evaluation=21)
     )
     with serving(domain.world.collateral, early) as service:
-        code = PLUTO_MEASURE.format(root=hashlib.sha256(authority.root_der).hexdigest(), url=service.url)
-        program(folder / "bin/pluto-measure", folder / "bin/under_pretend_intel.py", code)
-        stand_in = f"import sys; from simulators.pretend_curl import main; main([{format_time(now)!r}] + sys.argv[1:])"
-        program(folder / "bin/curl", folder / "bin/asked_notary.py", stand_in)
-        script = "".join(
-            f"{{ {one.command}\n}} > {place}.out 2> {place}.err; echo $? > {place}.code\n"
-            for place, one in enumerate(COMMANDS)
-        )
-        path = os.pathsep.join(str(ROOT / part) for part in ("measure", "tests"))
-        env = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
-        subprocess.run(["bash", "-uc", script], cwd=folder, env=env, check=True, timeout=120, capture_output=True)
-    return folder
+        measure = programs.trusting(authority.root_der) + PLUTO_MEASURE.format(url=service.url)
+        programs.program(folder / "bin", "pluto-measure", measure)
+        programs.program(folder / "bin", "curl", CURL.format(now=format_time(now)))
+        return typed(PAGE, work, bin_folder=folder / "bin")
 
 
-@pytest.mark.parametrize("place", range(len(COMMANDS)), ids=lambda place: COMMANDS[place].command[:50])
-def test_a_command_of_the_page_does_what_the_page_says(place: int, folder: Path) -> None:
-    one = COMMANDS[place]
-    out, err = ((folder / f"{place}.{kind}").read_text() for kind in ("out", "err"))
-    assert int((folder / f"{place}.code").read_text()) == one.code, err + out
-    assert "Traceback" not in err
-    if one.output:
-        assert pattern(one.output).fullmatch(out), out
+@PAGE.each
+def test_a_command_of_the_page_does_what_the_page_says(place: int, outcomes: list[Outcome]) -> None:
+    check(PAGE.commands[place], outcomes[place])
 
 
 def test_the_page_shows_what_it_is_for() -> None:
-    typed = "\n".join(one.command for one in COMMANDS)
-    for words in ("inspect", "collateral fetch", "collateral import", "policy --reference", "verify evidence.json"):
-        assert f"pluto-measure {words}" in typed
-    assert {one.code for one in COMMANDS} == {0, 5}
+    words = "\n".join(one.command for one in PAGE.commands)
+    for command in ("inspect", "collateral fetch", "collateral import", "policy --reference", "verify evidence.json"):
+        assert f"pluto-measure {command}" in words
+    assert {one.code for one in PAGE.commands} == {0, 5}
 
 
 def test_a_line_that_is_not_printed_would_be_noticed() -> None:

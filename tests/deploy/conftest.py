@@ -8,18 +8,31 @@ from pathlib import Path
 import pytest
 
 from deploy.local_worlds import World
-from pluto_deploy import session
 from pluto_deploy.local import power, processes
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.tools import ToolsTree
+from pluto_image.inputs.store import Store, default_root
+from pluto_image.lock.lockfile import Lock
+from pluto_image.tools import ToolsTree, ensure_tools
+from pluto_measure.errors import PlutoError
 from simulators import deployments
 from simulators.pretend_tools import PretendTools
+
+LOCK = Path(__file__).parents[2] / "image/notary/lock.json"
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> ToolsTree:
     return PretendTools(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tree() -> ToolsTree:
+    """The locked tools; skips where they cannot be."""
+    try:
+        return ensure_tools(Lock.parse(LOCK.read_bytes()), Store(default_root()), offline=True)
+    except PlutoError:
+        pytest.skip("no peer: locked inputs are absent")
 
 
 @pytest.fixture
@@ -38,7 +51,7 @@ def dist(tmp_path: Path) -> Dist:
 @pytest.fixture
 def pretended(tools: ToolsTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands use the tools that only pretend."""
-    monkeypatch.setattr(session, "tools_of", lambda *_: tools)
+    monkeypatch.setattr("pluto_deploy.tools.tree_of", lambda *_: tools)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from documents.shown import shown
+from documents.typed import DOCS, Outcome, Page, check
 from pluto_deploy import cli as deploy_cli
 from pluto_deploy.azure import errors as azure_errors
 from pluto_deploy.azure.names import Names as AzureNames
@@ -31,11 +33,10 @@ from simulators.azure_cloud.login import CLIENT, TENANT
 from simulators.cloud_deployments import AZURE, SPACE, TDX
 from simulators.cloud_desk import Desk, desk
 from simulators.google.state import PROJECT
-from simulators.shown_commands import pattern, shown
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {name: (ROOT / f"docs/operations/{name}.md").read_text() for name in ("google", "azure")}
-UNTESTED = (ROOT / "docs/operations/untested.md").read_text()
+PAGES = {name: Page(f"operations/{name}").text for name in ("google", "azure")}
+UNTESTED = Page("operations/untested").text
 OURS = {"google": {"PROJECT": PROJECT, "BUCKET": "our-bucket"}}
 OURS["azure"] = {"TENANT": TENANT, "SUBSCRIPTION": SUBSCRIPTION, "APPID": CLIENT}
 TYPED = re.compile(r"`((?:gcloud|az|curl|openssl|pluto-deploy|pluto-measure) [^`]+)`")
@@ -81,8 +82,7 @@ def typed(mine: Desk, page: str) -> None:
     for one in shown(page):
         by_hand(mine, one.command)
         done = mine.run(one.command)
-        assert done.returncode == one.code, f"{one.command}\n{done.stdout}{done.stderr}"
-        assert not one.output or pattern(one.output).fullmatch(done.stdout), f"{one.command}\n{done.stdout}"
+        check(one, Outcome.of(done))
         if one.command.endswith("> policy.toml"):
             mine.policy()
     assert mine.cloud.left() == []
@@ -207,10 +207,8 @@ def test_a_role_that_an_error_advises_is_given_on_the_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_words_of_errors_are_what_commands_say(page: str) -> None:
-    known = SOURCES + (ROOT / "docs/formats/policy.md").read_text()
-    known += "".join(
-        (ROOT / f"docs/formats/{name}.md").read_text() for name in ("launch-endorsement", "azure-evidence")
-    )
+    known = SOURCES + (DOCS / "formats/policy.md").read_text()
+    known += "".join((DOCS / f"formats/{name}.md").read_text() for name in ("launch-endorsement", "azure-evidence"))
     rows = re.findall(r"^\| (`.*?) \| ", sections(PAGES[page]).partition("## When it fails")[2], re.MULTILINE)
     assert len(rows) >= 5
     for row in rows:

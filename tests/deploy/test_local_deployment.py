@@ -15,6 +15,7 @@ import pytest
 from deploy.local_worlds import World
 from pluto_deploy import cli
 from pluto_deploy.local import processes
+from pluto_deploy.local.processes import Process
 from pluto_measure.publish.dissent import dissent
 from pluto_measure.publish.dsse import signed
 from simulators import releases
@@ -23,14 +24,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pretended")]
 
 
 def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(world: World) -> None:
-    # Nothing is there, and a plan writes nothing.
+    a_plan_writes_nothing(world)
+    first = a_first_machine_serves(world)
+    another_build_than_was_released_is_refused(world, first)
+    a_rollback_clears_it_away(world, first)
+    second = an_upgrade_serves(world, first)
+    it_is_watched(world)
+    a_rollback_leads_back(world, second)
+    last = a_relaunch_serves(world)
+    a_destroy_leaves_nothing(world, last)
+
+
+def a_plan_writes_nothing(world: World) -> None:
     before = world.everything()
     code, document = world.run("plan")
     assert (code, document["plan"]["kind"], document["target"]["serving"]) == (0, "create", None)
     assert document["release"]["organisations"] == ["one"]
     assert world.everything() == before
 
-    # The first machine.
+
+def a_first_machine_serves(world: World) -> Process:
     code, applied = world.run("apply")
     assert (code, applied["address"]) == (0, f"127.0.0.1:{world.port}")
     assert applied["appraisal"]["accepted"]
@@ -42,8 +55,10 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert world.run("apply")[0] == 0
     assert world.process("a") == first
     assert world.run("verify")[1]["accepted"]
+    return first
 
-    # An upgrade whose machine is something else than was released.
+
+def another_build_than_was_released_is_refused(world: World, first: Process) -> None:
     world.file(world.release("two", 2, mode="other-image"))
     code, document = world.run("apply")
     assert (code, document["error"]["kind"], document["error"]["serving"]) == (5, "NotAttestedError", "a")
@@ -59,13 +74,16 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert (document["journal"]["state"], document["journal"]["step"]["action"]) == ("failed", "appraise")
     assert world.run("verify")[0] == 5, "another machine serves than the file asks for"
 
-    # Going back clears it away; what served all along serves on.
+
+def a_rollback_clears_it_away(world: World, first: Process) -> None:
+    """What served all along serves on."""
     code, document = world.run("rollback")
     assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "rollback", "a")
     assert not (world.slots / "b").exists()
     assert processes.alive(first)
 
-    # An upgrade that is what it should be, and back again.
+
+def an_upgrade_serves(world: World, first: Process) -> Process:
     world.file(world.release("three", 3))
     code, document = world.run("apply")
     assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "upgrade", "b")
@@ -74,6 +92,10 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert world.run("verify")[1]["machine"]["slot"] == "b"
     assert world.run("logs")[1]["events"][-1]["event"] == "ready"
     assert world.run("logs", "--slot", "a")[1]["slot"] == "a"
+    return second
+
+
+def it_is_watched(world: World) -> None:
     one = {**world.run("watch")[1], "at": ""}
     code, document = world.run("watch")
     assert (code, document["accepted"]) == (0, True)
@@ -81,6 +103,8 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert [json.loads(line)["accepted"] for line in out.splitlines()] == [True, True]
     assert json.loads(out.splitlines()[0]).keys() == one.keys()
 
+
+def a_rollback_leads_back(world: World, second: Process) -> None:
     code, document = world.run("rollback")
     assert (code, document["plan"]["target"]) == (0, "a")
     another_serves(world)
@@ -88,13 +112,17 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(worl
     assert not processes.alive(second)
     assert world.run("rollback")[1]["plan"]["changes"] is False
 
-    # A relaunch, and the end.
+
+def a_relaunch_serves(world: World) -> Process:
     assert world.run("apply")[0] == 0
     third = world.process("b")
     code, document = world.run("apply", "--relaunch")
     assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "relaunch", "a")
     assert not processes.alive(third)
-    last = world.process("a")
+    return world.process("a")
+
+
+def a_destroy_leaves_nothing(world: World, last: Process) -> None:
     assert world.run("destroy", "--dry-run")[1]["plan"]["changes"]
     assert processes.alive(last)
     assert world.run("destroy")[0] == 0

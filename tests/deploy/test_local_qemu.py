@@ -12,22 +12,11 @@ from pluto_deploy.local.machine import GUEST_PORT, Machine
 from pluto_deploy.local.power import HOST, Order, free_port
 from pluto_deploy.local.state import StateFolder
 from pluto_image.artifact import Dist
-from pluto_image.inputs.store import Store, default_root
-from pluto_image.lock.lockfile import Lock
-from pluto_image.tools import ToolsTree, ensure_tools
-from pluto_measure.errors import PlutoError
+from pluto_image.tools import ToolsTree
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 LOCK = Path(__file__).parents[2] / "image/notary/lock.json"
-
-
-@pytest.fixture(scope="module")
-def tree() -> ToolsTree:
-    try:
-        return ensure_tools(Lock.parse(LOCK.read_bytes()), Store(default_root()), offline=True)
-    except PlutoError:
-        pytest.skip("no peer: locked inputs are absent")
 
 
 def test_it_is_started_without_a_warning_and_its_monitor_leads_clients(

@@ -87,6 +87,52 @@ def test_an_older_release_is_refused_once_a_newer_one_was_accepted(world: World)
     assert world.run("verify")[0] == 0
 
 
+def test_a_release_that_was_seen_revoked_stays_refused_where_its_revocation_is_gone(world: World) -> None:
+    new = world.release("two", 2)
+    world.file(new)
+    revocation = releases.revoke(new, "its kernel leaks")
+    before = world.everything()
+    for command in ("plan", "render"):
+        code, document = world.run(command)
+        assert (code, "its kernel leaks" in document["error"]["message"]) == (5, True)
+    assert world.everything() == before, "these write nothing anywhere"
+    hidden = revocation.read_bytes()
+    revocation.unlink()
+    assert world.run("plan")[0] == 0
+    revocation.write_bytes(hidden)
+    code, document = world.run("apply")
+    assert (code, "its kernel leaks" in document["error"]["message"]) == (5, True)
+    revocation.unlink()
+    for command, options in (("plan", ()), ("apply", ()), ("verify", ()), ("plan", ("--accept-older",))):
+        code, document = world.run(command, *options)
+        assert (code, [one["id"] for one in document["error"]["findings"]]) == (5, ["release.rollback"]), command
+    world.file(world.root / "one")
+    assert world.run("apply")[0] == 0, "the one before it is none that was revoked"
+
+
+def test_an_earlier_machine_whose_release_was_seen_revoked_is_not_gone_back_to(world: World) -> None:
+    """The host keeps the earlier machine's signatures, and may hide one."""
+    kept = with_an_earlier_machine(world)
+    revocation = releases.revoke(kept, "its kernel leaks")
+    code, document = world.run("rollback")
+    assert (code, "its kernel leaks" in document["error"]["message"]) == (5, True)
+    revocation.unlink()
+    code, document = world.run("rollback")
+    assert (code, [one["id"] for one in document["error"]["findings"]]) == (5, ["release.rollback"])
+    assert world.run("verify")[0] == 0
+
+
+def test_a_refusal_is_told_also_where_it_cannot_be_remembered(world: World) -> None:
+    assert world.run("apply")[0] == 0
+    new = world.release("two", 2)
+    world.file(new)
+    releases.revoke(new, "its kernel leaks")
+    (world.state / "releases/.releases.json.new").mkdir()  # the place of what is going to be the memory
+    code, document = world.run("verify")
+    assert (code, "its kernel leaks" in document["error"]["message"]) == (5, True)
+    assert document["error"]["hint"].startswith("this could not be remembered: ")
+
+
 def rewritten(path: Path, text: str) -> None:
     """With the time that it had: of two machines the one that was made later is the newer one."""
     times = path.stat()

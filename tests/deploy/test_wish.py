@@ -13,17 +13,12 @@ import pytest
 from pluto_deploy.deployment import Deployment
 from pluto_deploy.engine.policy import mr_config_id
 from pluto_deploy.engine.wish import NotVerifiedError, ReleaseNotAuthenticError, Wish, for_old, rules, wish
-from pluto_measure.digests import Digests
 from pluto_measure.errors import FormatError, PlutoError, UsageError
 from pluto_measure.launch import Launch
 from pluto_measure.measurements import Measurements, measure
 from pluto_measure.publish import folder as folder_of_a_release
-from pluto_measure.publish import notices
-from pluto_measure.publish.dsse import signed
 from pluto_measure.publish.memory import Memory
 from pluto_measure.publish.platforms import described
-from pluto_measure.publish.release import Release
-from pluto_measure.publish.statement import Statement
 from simulators import deployments, machines, policies, releases, tdvf_images
 from simulators.policies import changed
 
@@ -227,11 +222,9 @@ def test_a_machine_that_is_there_is_refused_where_its_release_was_revoked(folder
     with pytest.raises(NotVerifiedError, match=r"release\.rollback"):
         wished(folder, old=True, seen=Memory({}).revoking(releases.release()))
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    payload = (tmp_path / "release/release.json").read_bytes()
-    found = Release.parse(Statement.parse(payload))
-    said = notices.revocation(found, Digests.of(payload), releases.NOW, "its kernel leaks")
-    text = signed(said.to_text().encode(), releases.ED25519).to_text()
-    (tmp_path / "release/signatures/revocation.json").write_text(text)
+    releases.revoke(tmp_path / "release", "its kernel leaks")
     for old in (False, True):
-        with pytest.raises(NotVerifiedError, match="one revoked this release: its kernel leaks"):
+        with pytest.raises(NotVerifiedError, match="one revoked this release: its kernel leaks") as raised:
             wished(tmp_path, old=old)
+        assert raised.value.revoked is not None
+        assert "revoked" not in raised.value.fields(), "it is said by the findings"

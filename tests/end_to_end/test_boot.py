@@ -20,7 +20,7 @@ from pluto_deploy.engine.target import Address
 from pluto_deploy.local import power, processes
 from pluto_deploy.local.machine import Machine
 from pluto_deploy.local.power import Order
-from pluto_deploy.local.state import StateFolder
+from pluto_deploy.local.state import Record, StateFolder
 from pluto_image.artifact import Dist
 from pluto_image.tools import ToolsTree
 from pluto_measure.claims import Claims
@@ -59,19 +59,9 @@ def test_the_image_is_booted_by_the_command_attested_and_serves(
         assert (started["appraisal"]["accepted"], started["appraisal"]["profile"]) == (True, "local-uki-kernel")
         assert port != record.port, "clients have a port that was led to the machine after it was attested"
 
-        # It serves, and says which build it is.
-        status, body = get(port, "/health")
-        assert (status, json.loads(body)["status"], json.loads(body)["buildId"]) == (200, "ok", dist.launch.build_id)
-        assert get(port, "/no/such/path")[0] == 404
-        assert get(port, "/v1/evidence?nonce=xyz")[0] == 400
+        _it_serves_and_says_which_build_it_is(port, dist)
         _evidence_is_made_for_each_nonce_by_the_same_keys(port, started["keyDigest"])
-
-        # What it says on the serial line is of the closed schema.
-        said = power.logs(folder)
-        assert not [one for one in said if not isinstance(one, Event | str)]
-        assert {"started", "config-accepted", "ready", "evidence"} <= {
-            one.name for one in said if isinstance(one, Event)
-        }
+        _what_it_says_on_the_serial_line_is_of_the_closed_schema(folder)
 
         # Called again it appraises again, and starts no second machine.
         assert cli.main(start) == 0
@@ -79,16 +69,17 @@ def test_the_image_is_booted_by_the_command_attested_and_serves(
         assert (again["qemu"], again["keyDigest"]) == (started["qemu"], started["keyDigest"])
         assert not (tmp_path / "local/local/b").exists()
 
-        # A TPM that is gone is noticed, the notary says so, and stopping leaves nothing behind.
-        os.kill(record.swtpm.pid, signal.SIGKILL)
-        while processes.alive(record.swtpm):
-            time.sleep(0.05)
-        assert cli.main(["local", "--status", *words]) == 6
-        with pytest.raises(SourceError):
-            evidence.fetch(Address(power.HOST, port), bytes(16), timeout=10)
+        _without_its_tpm_there_is_no_evidence(record, port, ["local", "--status", *words])
     finally:
         assert cli.main(["local", "--stop", *words]) == 0
-    assert hostile.pids_of(tmp_path) == []
+    assert hostile.pids_of(tmp_path) == [], "stopping leaves nothing behind"
+
+
+def _it_serves_and_says_which_build_it_is(port: int, dist: Dist) -> None:
+    status, body = get(port, "/health")
+    assert (status, json.loads(body)["status"], json.loads(body)["buildId"]) == (200, "ok", dist.launch.build_id)
+    assert get(port, "/no/such/path")[0] == 404
+    assert get(port, "/v1/evidence?nonce=xyz")[0] == 400
 
 
 def _evidence_is_made_for_each_nonce_by_the_same_keys(port: int, key: str) -> None:
@@ -99,6 +90,22 @@ def _evidence_is_made_for_each_nonce_by_the_same_keys(port: int, key: str) -> No
     assert [one.claims.nonce for one in (first, second) if isinstance(one.claims, Claims)] == nonces
     assert tpm_evidence(first).ak_public == tpm_evidence(second).ak_public
     assert tpm_evidence(first).quote.registers == tpm_evidence(second).quote.registers
+
+
+def _what_it_says_on_the_serial_line_is_of_the_closed_schema(folder: StateFolder) -> None:
+    said = power.logs(folder)
+    assert not [one for one in said if not isinstance(one, Event | str)]
+    assert {"started", "config-accepted", "ready", "evidence"} <= {one.name for one in said if isinstance(one, Event)}
+
+
+def _without_its_tpm_there_is_no_evidence(record: Record, port: int, status: list[str]) -> None:
+    """A TPM that is gone is noticed, and the notary says so."""
+    os.kill(record.swtpm.pid, signal.SIGKILL)
+    while processes.alive(record.swtpm):
+        time.sleep(0.05)
+    assert cli.main(status) == 6
+    with pytest.raises(SourceError):
+        evidence.fetch(Address(power.HOST, port), bytes(16), timeout=10)
 
 
 @pytest.mark.boot

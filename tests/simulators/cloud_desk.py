@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ from pluto_measure.collateral.store import Store
 from pluto_measure.formats.collateral import Collateral
 from pluto_measure.formats.collateral_bundle import Bundle
 from pluto_measure.verify.launch_endorsement import verify_endorsement
-from simulators import cloud_deployments, cloud_reader, endorsements, intel
+from simulators import cloud_deployments, cloud_reader, endorsements, intel, programs
 from simulators.azure_cloud import server as azure_server
 from simulators.azure_cloud.server import Azure
 from simulators.cloud.gcs import Gcs, buckets
@@ -42,7 +41,7 @@ from simulators.google import worlds as google
 from simulators.google.cloud import serving
 from simulators.google.state import PROJECT
 from simulators.notaries import notary, of_machine
-from simulators.shown_commands import program
+from simulators.served import served
 from simulators.trust_domains import TrustDomain
 
 SECONDS = 60
@@ -134,10 +133,10 @@ def desk(root: Path, kind: str) -> Iterator[Desk]:
     with _fake(root, kind) as made, made.open, _answering(made) as url:
         world = {**made.world, "desk": url, "now": intel.NOW.isoformat()}
         (root / "world.json").write_text(json.dumps(world))
-        code = "".join(f"sys.path.insert(0, {path!r})\n" for path in reversed(sys.path) if path)
         words = f"[{str(root / 'world.json')!r}, *sys.argv[1:]]"
-        run = f"from simulators.{Path(cloud_reader.__file__).stem} import main\nsys.exit(main({words}))\n"
-        program(root / "bin/pluto-deploy", root / "bin/reader.py", f"import sys\n{code}{run}")
+        programs.program(
+            root / "bin", "pluto-deploy", f"from {cloud_reader.__name__} import main\nsys.exit(main({words}))"
+        )
         yield made
 
 
@@ -192,11 +191,6 @@ def _answering(made: Desk) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    with served(server):
+        yield f"http://127.0.0.1:{server.server_port}"

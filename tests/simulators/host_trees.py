@@ -83,13 +83,25 @@ def register(number: int, value: int | None) -> tuple[str, str | None]:
 
 def plant(root: Path, *, qgs: bool = True) -> Path:
     """Make the tree below `root`. `qgs` false leaves the socket's folder out."""
+    for path, text in _texts().items():
+        write(root, path, text)
+    _plant_firmware(root)
+    _plant_programs(root)
+    if qgs:
+        (root / "var/run/tdx-qgs").mkdir(parents=True, mode=0o710)
+    (root / "var/lib").mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _texts() -> dict[str, str]:
+    """What the kernel, the firmware's tables and the configuration say as text."""
     flags = " ".join(["fpu", *GOOD["processor"]["flags"], "avx512f"])
     threads = "\n\n".join(
         f"processor\t: {thread}\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: {EMR}\n"
         f"stepping\t: 2\nphysical id\t: {thread % 2}\nflags\t\t: {flags}"
         for thread in range(4)
     )
-    files = {
+    return {
         "proc/cpuinfo": threads + "\n\n",
         "proc/cmdline": "BOOT_IMAGE=/vmlinuz root=UUID=1 nohibernate kvm_intel.tdx=1 password=secret\n",
         "proc/sys/kernel/osrelease": "6.19.0-3-generic\n",
@@ -107,8 +119,10 @@ def plant(root: Path, *, qgs: bool = True) -> Path:
         "etc/qgs.conf": "# port = 4050\nnumber_threads = 4\n",
         "etc/sgx_default_qcnl.conf": "",
     }
-    for path, text in files.items():
-        write(root, path, text)
+
+
+def _plant_firmware(root: Path) -> None:
+    """The processor's registers, and SMBIOS."""
     msr = write(root, "dev/cpu/0/msr", "")
     with msr.open("r+b") as file:
         for number, value in REGISTERS.items():
@@ -116,16 +130,15 @@ def plant(root: Path, *, qgs: bool = True) -> Path:
             file.write(value.to_bytes(8, "little"))
     table = b"".join(memory_device(0x7FFF, 65536) for _ in range(16)) + bytes([127, 4, 0, 0, 0, 0])
     write(root, "sys/firmware/dmi/tables/DMI", "").write_bytes(b"\0\x18\0\0" + bytes(20) + b"ACME\0\0" + table)
+
+
+def _plant_programs(root: Path) -> None:
     program(root, "dmesg", "\n".join(["[    0.0] Command line: kvm_intel.tdx=1 password=secret", *LOG]))
     program(root, "nft", "")
     program(root, "mpa_manage", "\nRegistration process completed successfully.\n")
     shown = "".join(f"{name}={value}\n" for name, value in zip(
         ("LoadState", "ActiveState", "UnitFileState", "Result"), LOADED.values(), strict=True))  # fmt: skip
     program(root, "systemctl", shown, "--version", "systemd 259 (259.1-1ubuntu1)\n+PAM")
-    if qgs:
-        (root / "var/run/tdx-qgs").mkdir(parents=True, mode=0o710)
-    (root / "var/lib").mkdir(parents=True, exist_ok=True)
-    return root
 
 
 def write(root: Path, path: str, text: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 if (_TESTS := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.append(_TESTS)
 
-from pluto_deploy import cli, session
+from pluto_deploy import cli, tools
 from pluto_image.tools import ToolsTree
 from simulators import pretend_machine
 
@@ -31,7 +31,7 @@ class PretendTools(ToolsTree):
 
 def main(argv: list[str] | None = None) -> int:
     """The same as `pluto_deploy.cli.main`."""
-    session.tools_of = lambda *_: PretendTools(Path("/nowhere"))
+    tools.tree_of = lambda *_: PretendTools(Path("/nowhere"))
     return cli.main(argv)
 
 

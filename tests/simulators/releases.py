@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pluto_measure.cli import main
 from pluto_measure.digests import Digests
 from pluto_measure.masked import Masked
+from pluto_measure.publish import notices
 from pluto_measure.publish.dsse import signed
 from pluto_measure.publish.facts import Facts, Place, Validity
 from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
@@ -119,6 +120,13 @@ def sign(folder: Path, key: PrivateKey = ED25519, payload: bytes | None = None, 
     path.parent.mkdir(exist_ok=True)
     path.write_text(signed(data, key).to_text())
     return path
+
+
+def revoke(folder: Path, reason: str, key: PrivateKey = ED25519) -> Path:
+    """Add a revocation of the release."""
+    data = (folder / "release.json").read_bytes()
+    said = notices.revocation(Release.parse(Statement.parse(data)), Digests.of(data), NOW, reason)
+    return sign(folder, key, said.to_text().encode(), "revocation.json")
 
 
 def trust_text(*keys: PrivateKey, k: int = 1, identities: str = "", age: str = '"any"') -> str:

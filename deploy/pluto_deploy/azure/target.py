@@ -23,7 +23,7 @@ from pluto_deploy.azure.arm import ADDRESS, DEFINITION, DISK, GALLERY, NIC, RULE
 from pluto_deploy.azure.disks import Disks, Upload, Vhd
 from pluto_deploy.azure.galleries import Galleries
 from pluto_deploy.azure.kept import Kept
-from pluto_deploy.azure.lines import Lines, digest_of
+from pluto_deploy.azure.leading import Leading, digest_of
 from pluto_deploy.azure.looking import look
 from pluto_deploy.azure.names import MADE, REFUSED, SLOT, Names, generation_tags, without_generation
 from pluto_deploy.azure.seen import Seen, Vm
@@ -81,12 +81,12 @@ class AzureTarget:
         return Kept(self.folder)
 
     @property
-    def lines(self) -> Lines:
-        return Lines(self.arm, self.names, self.platform, self.egress, self.ports)
+    def leading(self) -> Leading:
+        return Leading(self.arm, self.names, self.platform, self.egress, self.ports)
 
     def look(self) -> Scene:
         seen = self._look()
-        scene = seen.scene(self._notes(seen), digest_of(self.lines.open_rules))
+        scene = seen.scene(self._notes(seen), digest_of(self.leading.open_rules))
         if self.making is not None and all(one.generation != self.making.generation for one in scene.machines):
             running = any(one.state == "running" for one in scene.machines)
             preflight.check(self.arm, self.platform, 1 if self.room or not running else 0)
@@ -107,16 +107,16 @@ class AzureTarget:
 
     def create(self, slot: str) -> None:
         making = self._making()
-        self.lines.make()
+        self.leading.make()
         self._release(slot)
         self.kept.put(making.generation.release, making.files, making.config)
         others = [one.made for one in self._look().machines if one.slot != slot]
         made = max([int(self.arm.server_time), *(other + 1 for other in others)])
-        self.lines.record(slot, {SLOT: slot, MADE: str(made), **generation_tags(making.generation)})
+        self.leading.record(slot, {SLOT: slot, MADE: str(made), **generation_tags(making.generation)})
 
     def start(self, slot: str) -> None:
-        self.lines.mark(slot, {REFUSED: None})
-        self.lines.operators_only(slot)
+        self.leading.mark(slot, {REFUSED: None})
+        self.leading.operators_only(slot)
         vm = self._settled(slot)
         before = b""
         if vm is None or vm.provisioning == "failed":
@@ -130,21 +130,21 @@ class AzureTarget:
 
     @contextlib.contextmanager
     def reach(self, slot: str) -> Iterator[Address]:
-        if self.lines.nic(slot).address is None:
-            self.lines.operators_only(slot)
-        yield Address(self.lines.ip(slot), GUEST_PORT)
+        if self.leading.nic(slot).address is None:
+            self.leading.operators_only(slot)
+        yield Address(self.leading.ip(slot), GUEST_PORT)
 
     def public(self) -> Address:
-        return Address(self.lines.ip_of(self.lines.public), self.ports[0])
+        return Address(self.leading.ip_of(self.leading.public), self.ports[0])
 
     def switch(self, slot: str) -> None:
         begin = (clock := self.serial_line.waiting.clock)()
-        if self.lines.move(slot):
+        if self.leading.move(slot):
             self.progress.step(f"the address moved to machine {slot}; for {clock() - begin:.0f} s nobody served")
 
     def stop(self, slot: str, *, refused: bool = False) -> None:
         if refused:
-            self.lines.mark(slot, {REFUSED: "yes"})
+            self.leading.mark(slot, {REFUSED: "yes"})
         vm = self._settled(slot)
         if vm is not None and not vm.power and vm.provisioning == "failed":
             self.arm.delete(self.names.vm(slot))  # it never came to be, and is no machine
@@ -153,7 +153,7 @@ class AzureTarget:
             state = self._vm(slot)
             if state is not None and state.power != "deallocated":
                 raise SourceError(f"{SERVICE}: machine {slot} is {state.power or state.provisioning}, not deallocated")
-        self.lines.take_away(slot, clients=False)
+        self.leading.take_away(slot, clients=False)
 
     def remove(self, slot: str) -> None:
         seen, nic = self._look(), self.arm.get(self.names.nic(slot))
@@ -169,7 +169,7 @@ class AzureTarget:
 
     def close(self) -> None:
         for slot in self._look().nics:
-            self.lines.take_away(slot, clients=True)
+            self.leading.take_away(slot, clients=True)
 
     def tidy(self, *, all_of_it: bool = False) -> None:
         seen = self._look()
@@ -217,7 +217,7 @@ class AzureTarget:
 
     def _machine(self, slot: str) -> dict[str, object]:
         """The body of a machine as the slot's record has it."""
-        generation = self.lines.nic(slot).generation
+        generation = self.leading.nic(slot).generation
         if generation is None:
             raise UsageError(f"machine {slot} is not complete", hint="run apply")
         seen, image = self._look(), None

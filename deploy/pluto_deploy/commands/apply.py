@@ -9,7 +9,7 @@ from pluto_deploy import certificate, session
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import add_relaunch, disagreeing, document, planned_for, warned
 from pluto_deploy.engine.apply import carry_out
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_measure.command import Result
 from pluto_measure.progress import on_stderr
 
@@ -25,7 +25,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     session.add_options(parser)
     session.add_judging_options(parser)
     add_relaunch(parser)
-    inputs.add_options(parser)
+    options.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pluto_deploy import session
+from pluto_deploy import session, tools
 from pluto_deploy.commands import words
 from pluto_deploy.commands.plan import planned_for
 from pluto_deploy.deployment import Deployment, Local, Network
@@ -16,7 +16,7 @@ from pluto_deploy.local import console, power
 from pluto_deploy.local.machine import BOOTS
 from pluto_deploy.local.state import LIVE, Record
 from pluto_deploy.local.target import LocalTarget
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_measure.claims import Claims
 from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
@@ -59,7 +59,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--deployment", metavar="LABEL", help="label in the run-time configuration (default: none)")
     parser.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds to wait (default: 300)")
-    inputs.add_options(parser)
+    options.add_options(parser)
     parser.add_argument("--state", type=Path, metavar="DIR", help="folder of its state (default: the user's state)")
     parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
 
@@ -115,7 +115,7 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
 def _existing(arguments: argparse.Namespace) -> LocalTarget:
     """What is there, for looking and stopping."""
     root = session.local_root(arguments, NAME)
-    return LocalTarget(root=root, wish=None, tools=session.tools_by(arguments, Silent()), progress=Silent())
+    return LocalTarget(root=root, wish=None, tools=tools.trees_by(arguments, Silent()), progress=Silent())
 
 
 def _started(target: LocalTarget, record: Record, appraisal: Appraisal, seconds: float) -> Result:

@@ -16,7 +16,7 @@ from pluto_deploy.engine.target import Billed
 from pluto_deploy.engine.wish import TDX
 from pluto_deploy.local.target import LocalTarget
 from pluto_deploy.session import Session
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_measure.command import Result
 from pluto_measure.errors import SourceError, UsageError
 from pluto_measure.progress import on_stderr
@@ -34,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     session.add_options(parser)
     session.add_judging_options(parser)
     add_relaunch(parser)
-    inputs.add_options(parser)
+    options.add_options(parser)
 
 
 def add_relaunch(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_relaunch(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Result:
     """Plan; the document has the plan and what it was made from."""
-    with on_stderr() as progress, session.opened(arguments, progress, wanted=True) as opened:
+    with on_stderr() as progress, session.opened(arguments, progress, wanted=True, writes=False) as opened:
         awaited(opened.deployment, progress)  # what it cannot read is said before anything is done
         planned, scene = planned_for(opened, relaunch=arguments.relaunch)
         assert opened.wish is not None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pluto_deploy import session
 from pluto_deploy.azure.wanted import Azure
 from pluto_deploy.deployment import BareMetal, Local
-from pluto_deploy.engine.wish import Wish, rules, wish
+from pluto_deploy.engine.wish import Wish, wish
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
 from pluto_measure.formats.strict_json import pretty
@@ -38,14 +38,7 @@ def run(arguments: argparse.Namespace) -> Result:
     deployment = session.read_deployment(arguments.deployment)
     with on_stderr() as progress:
         progress.doing("checking the release")
-        given = rules(
-            deployment,
-            at=session.now(),
-            memory=session.memory(deployment, arguments),
-            older=arguments.accept_older,
-            sigstore_root=arguments.sigstore_root,
-        )
-        rendered = contents(wish(deployment, given))
+        rendered = contents(wish(deployment, session.rules_by(deployment, arguments)))
     if arguments.out is not None:
         _write(arguments.out, rendered)
         note = f"wrote {counted(len(rendered), 'file')} below {arguments.out}"

@@ -13,7 +13,7 @@ from pluto_deploy.engine import plan as plans
 from pluto_deploy.engine.apply import carry_out
 from pluto_deploy.engine.scene import Generation, Machine
 from pluto_deploy.session import Session
-from pluto_image.inputs import options as inputs
+from pluto_image.inputs import options
 from pluto_measure.command import Result
 from pluto_measure.errors import UsageError
 from pluto_measure.progress import on_stderr
@@ -32,7 +32,7 @@ def add(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
     session.add_options(parser)
     session.add_judging_options(parser)
-    inputs.add_options(parser)
+    options.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> Result:

@@ -23,7 +23,7 @@ from pluto_image.lock.lockfile import Lock
 from pluto_measure.commands import files
 from pluto_measure.commands.release import TRUST_LIMIT, opener
 from pluto_measure.digests import Digests
-from pluto_measure.errors import RefusedError, UsageError, VerificationError
+from pluto_measure.errors import PlutoError, RefusedError, UsageError, VerificationError
 from pluto_measure.findings import Finding, failures
 from pluto_measure.launch import Launch
 from pluto_measure.machine.platform import Platform
@@ -32,6 +32,7 @@ from pluto_measure.policy import Policy
 from pluto_measure.publish import folder as releases
 from pluto_measure.publish.judge import Demands, Files, Judgement, judge_release
 from pluto_measure.publish.memory import Memory
+from pluto_measure.publish.release import Release
 from pluto_measure.publish.trust import ANY, Trust
 
 __all__ = ["TDX", "Expected", "Rules", "Wish", "appraisable", "for_old", "rules", "tee_of", "wish"]
@@ -44,21 +45,26 @@ _POLICY_LIMIT: Final = 1 << 20
 _USED: Final = (FIRMWARE, "lock.json", "launch.json", "measurements.json")
 
 
-class NotVerifiedError(RefusedError):
-    """The release is authentic and not accepted. `findings`: those that refused."""
+class UnacceptedError(PlutoError):
+    """`findings`: those that refused or failed; `revoked`: the release, where somebody trusted revoked it."""
 
-    def __init__(self, message: str, findings: list[Finding]) -> None:
+    def __init__(self, message: str, findings: list[Finding], revoked: Release | None = None) -> None:
         self.findings = [finding.to_json() for finding in findings]
+        self._revoked = revoked
         older = [one.id for one in findings] == ["release.rollback"] and findings[0].text.startswith("a newer")
         super().__init__(message, hint=_OLDER if older else None)
 
+    @property
+    def revoked(self) -> Release | None:
+        return self._revoked
 
-class ReleaseNotAuthenticError(VerificationError):
-    """The release is not what its statement says. `findings`: those that failed."""
 
-    def __init__(self, message: str, findings: list[Finding]) -> None:
-        self.findings = [finding.to_json() for finding in findings]
-        super().__init__(message)
+class NotVerifiedError(UnacceptedError, RefusedError):
+    """The release is authentic and not accepted."""
+
+
+class ReleaseNotAuthenticError(UnacceptedError, VerificationError):
+    """The release is not what its statement says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +235,10 @@ def _judged(received: Files, given: Rules) -> Judgement | None:
         memory=None if given.older else given.memory,
     )
     judgement = judge_release(received, demands, opener(given.sigstore_root))
+    revoked = judgement.release if judgement.revoked else None
     if given.older and given.memory is not None and given.memory.forbids(judgement.release):
         text = "a release that was accepted before revokes this one, or says that only newer ones may run"
-        raise NotVerifiedError(f"release.rollback: {text}", [Finding("release.rollback", "fail", text)])
+        raise NotVerifiedError(f"release.rollback: {text}", [Finding("release.rollback", "fail", text)], revoked)
     failed = failures(judgement.findings)
     if not failed:
         return judgement
@@ -240,4 +247,4 @@ def _judged(received: Files, given: Rules) -> Judgement | None:
         return None
     message = f"the release is not accepted: {'; '.join(f'{one.id}: {one.text}' for one in failed[:3])}"
     kind = ReleaseNotAuthenticError if judgement.exit_code == VerificationError.exit_code else NotVerifiedError
-    raise kind(message, failed)
+    raise kind(message, failed, revoked)

@@ -97,16 +97,8 @@ def unit(
     limits, tdx = limits or Limits(), tee == TDX
     platform = _for_tee(platform, tee, config_digest)
     mode, interface = _mode(network)
-    image, tools = layout.image(image_digest), layout.tools(tools_digest)
-    wiring = Wiring(
-        firmware=image / "firmware.fd",
-        uki=image / "pluto.efi",
-        config=slot.config,
-        monitor=slot.monitor,
-        mac=mac or slot.mac,
-        vhost=limits.vhost,
-        tpm=None if tdx else slot.runtime / "tpm.sock",
-    )
+    tools = layout.tools(tools_digest)
+    wiring = _wiring(slot, layout.image(image_digest), mac or slot.mac, vhost=limits.vhost, tpm=not tdx)
     machine = program(tools, _QEMU, qemu.arguments(platform, wiring))
     start = [*_keeper(slot, limits, mode, tpm=not tdx), "--", *(() if tdx else (*_tpm(slot, tools), "--")), *machine]
     before, after = _cards(slot, mode, interface, wiring.mac)
@@ -200,6 +192,18 @@ def _mode(network: str) -> tuple[str, str]:
     if not found:
         raise FormatError("network", f'{network[:40]!r} is not "routed", "bridge:INTERFACE" or "macvtap:INTERFACE"')
     return found[1], found[2]
+
+
+def _wiring(slot: layout.Slot, image: PurePosixPath, mac: str, *, vhost: bool, tpm: bool) -> Wiring:
+    return Wiring(
+        firmware=image / "firmware.fd",
+        uki=image / "pluto.efi",
+        config=slot.config,
+        monitor=slot.monitor,
+        mac=mac,
+        vhost=vhost,
+        tpm=slot.runtime / "tpm.sock" if tpm else None,
+    )
 
 
 def _keeper(slot: layout.Slot, limits: Limits, mode: str, *, tpm: bool) -> list[str]:

@@ -16,7 +16,7 @@ from pluto_deploy.azure.page_blob import Grant, Uploaded, merged, minus, parse_l
 from pluto_deploy.cloud.door import CloudError, Door, Patience, Waiting
 from pluto_measure.errors import PlutoError, SourceError, UsageError, VerificationError
 from simulators.cloud.page_blobs import PageBlob, blob
-from simulators.cloud.told import Kept
+from simulators.cloud.told import Kept, Killed
 from simulators.cloud.wire import Loss, Reply, Request
 
 SIZE = (24 << 20) + 512
@@ -204,13 +204,7 @@ def test_a_key_goes_over_tls_alone(work: Work, url: str) -> None:
 
 @pytest.mark.parametrize("number", range(7))
 def test_an_upload_that_was_killed_is_done_again(work: Work, disk: PageBlob, number: int) -> None:
-    class Killed(Kept):
-        def doing(self, text: str) -> None:
-            super().doing(text)
-            if len(self.said) > number:
-                raise KeyboardInterrupt
-
-    again, work.progress = work.progress, Killed()
+    again, work.progress = work.progress, Killed(after=number)
     with pytest.raises(KeyboardInterrupt):
         work(disk.grant)
     assert disk.wire.in_flight == 0  # nothing goes on behind the error

@@ -17,7 +17,7 @@ from pluto_deploy.google.storage import Storage, Stored, name_of
 from pluto_measure.errors import PlutoError, SourceError, UsageError, VerificationError
 from simulators.cloud.castagnoli import crc32c
 from simulators.cloud.gcs import Gcs, buckets
-from simulators.cloud.told import Kept
+from simulators.cloud.told import Kept, Killed
 from simulators.cloud.wire import Loss, Reply, Request
 
 UNIT = 256 << 10
@@ -274,13 +274,7 @@ def test_errors_hold_neither_token_nor_session(work: Work, gcs: Gcs) -> None:
 
 @pytest.mark.parametrize("number", range(5))
 def test_an_upload_that_was_killed_is_done_again(work: Work, gcs: Gcs, number: int) -> None:
-    class Killed(Kept):
-        def doing(self, text: str) -> None:
-            super().doing(text)
-            if len(self.said) > number:
-                raise KeyboardInterrupt
-
-    again, work.progress = work.progress, Killed()
+    again, work.progress = work.progress, Killed(after=number)
     with pytest.raises(KeyboardInterrupt):
         work()
     assert gcs.objects == {}

@@ -32,22 +32,40 @@ def states(document: Any) -> dict[str, tuple[str, bool]]:
 
 @pytest.mark.slow
 def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(story: Story) -> None:
+    a_plan_makes_nothing(story)
+    address = a_first_machine_serves(story)
+    clients = address.partition(":")[0]
+    another_build_than_was_released_is_refused(story, clients)
+    a_rollback_clears_it_away(story, clients)
+    an_upgrade_serves(story, address)
+    a_rollback_leads_back(story)
+    a_destroy_leaves_nothing(story, clients)
+    refuse_secrets(story)
+
+
+def a_plan_makes_nothing(story: Story) -> None:
     code, document = story.run("plan")
     assert (code, document["plan"]["kind"], document["costs"]) == (0, "create", []), document
     assert story.cloud.left() == [], "a plan makes nothing"
 
+
+def a_first_machine_serves(story: Story) -> str:
     code, applied = story.run("apply")
     assert (code, applied["plan"]["target"]) == (0, "a"), applied
     assert applied["appraisal"]["accepted"]
     assert applied["appraisal"]["claims"]["configDigest"] == applied["generation"]["config"]
-    clients = applied["address"].partition(":")[0]
-    assert story.asked[-1] == applied["address"], "the last word is that of what clients reach"
+    address: str = applied["address"]
+    clients = address.partition(":")[0]
+    assert story.asked[-1] == address, "the last word is that of what clients reach"
     code, document = story.run("plan")
     assert (code, document["plan"]["kind"]) == (0, "nothing")
     assert document["costs"]
     assert any(clients in note and "notary.example" in note for note in document["notes"])
     assert story.run("verify")[1]["accepted"]
+    return address
 
+
+def another_build_than_was_released_is_refused(story: Story, clients: str) -> None:
     story.release("two", 2, mode="other-image")
     code, document = story.run("apply")
     assert (code, document["error"]["kind"], document["error"]["serving"]) == (5, "NotAttestedError", "a"), document
@@ -57,23 +75,33 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(stor
     assert states(document) == {"a": ("running", False), "b": ("stopped", True)}
     assert story.cloud.serving(clients)
     assert story.run("verify")[0] == 5, "another machine serves than the file asks for"
+
+
+def a_rollback_clears_it_away(story: Story, clients: str) -> None:
     code, document = story.run("rollback")
     assert (code, document["plan"]["target"]) == (0, "a"), document
     assert story.cloud.serving(clients)
     assert states(story.run("status")[1]) == {"a": ("running", False)}
 
+
+def an_upgrade_serves(story: Story, address: str) -> None:
     story.release("three", 3)
     code, document = story.run("apply")
     assert (code, document["plan"]["kind"], document["plan"]["target"]) == (0, "upgrade", "b"), document
-    assert document["address"] == applied["address"], "clients come where they came"
+    assert document["address"] == address, "clients come where they came"
     assert story.run("verify")[1]["machine"]["slot"] == "b"
     assert story.run("watch")[1]["accepted"]
     assert story.run("logs")[1]["events"][-1]["event"] == "ready"
+
+
+def a_rollback_leads_back(story: Story) -> None:
     code, document = story.run("rollback")
     assert (code, document["plan"]["target"]) == (0, "a"), document
     code, document = story.run("verify", "--accept-older")
     assert (code, document["accepted"]) == (0, True), document
 
+
+def a_destroy_leaves_nothing(story: Story, clients: str) -> None:
     code, out = story.text("destroy", "--dry-run")
     assert code == 0
     assert "destroyed   machine" in out
@@ -84,7 +112,6 @@ def test_plan_apply_verify_a_failed_upgrade_rollback_an_upgrade_and_destroy(stor
     assert story.cloud.left() == []
     assert "nothing of it was there; listing found nothing left" in story.text("destroy")[1]
     assert story.run("verify")[1]["error"]["kind"] == "NothingServesError"
-    refuse_secrets(story)
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ import pytest
 
 from pluto_deploy.metal.connection import Connection, opened
 from simulators import ssh_server
-from simulators.metal import releases, rootfs
+from simulators.metal import desk, releases, rootfs
+from simulators.metal.desk import Desk
 from simulators.metal.host import Host
 from simulators.metal.keys import SshKey
 from simulators.metal.tdx import Tdx
@@ -59,6 +60,13 @@ def shared_metal_host(metal_rootfs: Path, metal_login: SshKey) -> Iterator[Host]
     """One host for the tests of a module; they leave it as they found it."""
     with _host(metal_rootfs, metal_login) as host:
         yield host
+
+
+@pytest.fixture(scope="module")
+def shared(shared_metal_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The desk of an operator before it."""
+    with desk.at(shared_metal_host, tmp_path_factory.mktemp("desk")) as shared:
+        yield shared
 
 
 def _host(tree: Path, login: SshKey, **wanted: Any) -> Host:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from documents.typed import Outcome, Page, check
 from simulators.metal import desk, inside, intel, packages, prepared, preparing
 from simulators.metal.host import Host
 from simulators.metal.tdx import Tdx
-from simulators.shown_commands import pattern, shown
 
-ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs/operations/baremetal.md").read_text()
+PAGE = Page("operations/baremetal")
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -30,7 +29,7 @@ def files_of_the_page(folder: Path, host: Host, mine: desk.Desk) -> None:
     shutil.copytree(mine.release(5), folder / "release")
     for name in ("trust.toml", "policy.toml", "collateral.json"):
         shutil.copy(mine.folder / name, folder / name)
-    [text] = [one for one in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if one.startswith("version")]
+    [text] = [one for one in re.findall(r"```toml\n(.*?)```", PAGE.text, re.DOTALL) if one.startswith("version")]
     # The pretended release is made for a smaller machine.
     (folder / "notary.toml").write_text(text.replace("HOST", host.address).replace("4G", "1G"))
 
@@ -51,14 +50,13 @@ def test_an_operator_gets_from_a_server_to_a_notary(make_metal_host: Callable[..
         files_of_the_page(work, host, mine)
         (tmp_path / "c").mkdir()
         (tmp_path / "c/pluto-tee").symlink_to(mine.store.root)
-        for one in shown(PAGE):
+        for one in PAGE.commands:
             command = one.command.replace("HOST", host.address).replace(
                 "IMAGE", "Ubuntu-2604-resolute-amd64-base.tar.gz"
             )
             command = command.replace("https://PCCS:8081/", f"https://{host.wire.gateway}:8081/")
             done = subprocess.run(["bash", "-c", command], cwd=work, env=env, capture_output=True, text=True)
-            assert done.returncode == one.code, f"{command}\n{done.stdout}{done.stderr}"
-            assert pattern(one.output).fullmatch(done.stdout) or not one.output, done.stdout
+            check(one, Outcome.of(done))
             if "--reboot" in command:
                 prepared.put_fabric(host, port)
         assert mine.health()

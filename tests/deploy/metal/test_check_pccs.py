@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from pluto_deploy.metal.check import probe
 from simulators.host_trees import write
 from simulators.intel import world
+from simulators.served import served
 
 PCK = world().pck
 QUOTING = {"state": "answered", "tdqe": 4, "pce": 0x10D, "platform": "aa" * 16, "cpuSvn": "bb" * 16}
@@ -76,12 +76,8 @@ def pccs(certificate: Path) -> Iterator[HTTPServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(server):
+        yield server
 
 
 def url(server: HTTPServer) -> str:

@@ -20,19 +20,12 @@ from pluto_deploy.engine import gate
 from pluto_notary.config import encode_config_disk, encode_payload
 from simulators.metal import desk
 from simulators.metal.desk import Desk, states, steps
-from simulators.metal.host import Host
 from simulators.metal.td_releases import build_id
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 CREATE = ["put-tools", "put-release", "create a", "start a", "appraise a", "switch a", "confirm a", "tidy"]
 UPGRADE = ["put-release", "create b", "start b", "appraise b", "switch b", "confirm b", "stop a", "tidy"]
-
-
-@pytest.fixture(scope="module")
-def shared(shared_metal_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with desk.at(shared_metal_host, tmp_path_factory.mktemp("desk")) as shared:
-        yield shared
 
 
 @pytest.fixture

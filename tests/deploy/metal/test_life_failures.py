@@ -16,21 +16,14 @@ import pytest
 from pluto_deploy.commands import apply
 from pluto_deploy.metal import copying, login
 from pluto_notary.config import encode_config_disk, encode_payload
-from simulators.metal import desk, killed
+from simulators.metal import killed
 from simulators.metal.desk import Desk, states
-from simulators.metal.host import Host
 from simulators.metal.td_releases import build_id
 
 pytestmark = [pytest.mark.root, pytest.mark.more_root, pytest.mark.slow]
 
 MIB = 1 << 20
 Upon = Callable[[str, Callable[[], Any]], None]
-
-
-@pytest.fixture(scope="module")
-def shared(shared_metal_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with desk.at(shared_metal_host, tmp_path_factory.mktemp("desk")) as shared:
-        yield shared
 
 
 @pytest.fixture

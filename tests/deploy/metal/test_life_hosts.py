@@ -19,12 +19,6 @@ from simulators.metal.td_releases import build_id
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def shared(shared_metal_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with desk.at(shared_metal_host, tmp_path_factory.mktemp("desk")) as shared:
-        yield shared
-
-
 @pytest.fixture
 def mine(shared: Desk) -> Iterator[Desk]:
     """A desk with a deployment that serves release 5."""

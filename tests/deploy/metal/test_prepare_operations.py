@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 SCRIPT = """
-from pluto_deploy.metal import worker, worker_jobs
+from pluto_deploy.metal.worker import __main__ as worker, jobs
 import json, os, re, sys
 from pyinfra.api.inventory import Inventory
 from pluto_deploy.metal.prepare import operations
@@ -23,7 +23,7 @@ def job(steps, parameters):
 ask = json.loads(sys.stdin.read())
 data = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": {"id -u": "0", **ask["responses"]}}
 inventory = Inventory(([("@fake/host", data)], {}))
-answer = worker_jobs.carry_out(inventory, job, {}, lambda *_: None)
+answer = jobs.carry_out(inventory, job, {}, lambda *_: None)
 host = next(iter(inventory))
 commands = [
     {"command": str(command), "stdin": command.connector_arguments.get("_stdin")}

@@ -19,7 +19,7 @@ from pluto_deploy.metal.layout import Slot
 from pluto_deploy.metal.login import Login
 from pluto_deploy.metal.prepare import command as prepare_command
 from pluto_deploy.metal.prepare import places
-from pluto_deploy.metal.pyinfra_process import Job, run
+from pluto_deploy.metal.worker.process import Job, run
 from pluto_measure.errors import RefusedError, SourceError, UsageError
 from pluto_measure.progress import Silent
 from simulators.debian_mirror import Signer
@@ -34,12 +34,12 @@ pytestmark = [pytest.mark.root, pytest.mark.more_root, pytest.mark.slow]
 
 REMOTE = ["--pccs", "https://pccs.example/"]
 WORKER = """
-from pluto_deploy.metal import worker, worker_jobs
+from pluto_deploy.metal.worker import __main__ as worker, jobs
 from pyinfra.operations import server
 import os
 def slow(steps, parameters):
     steps.add("slow", server.shell, parameters["command"], timeout=parameters["timeout"])
-worker_jobs.JOBS = {"slow": slow}
+jobs.JOBS = {"slow": slow}
 os._exit(worker.main())
 """
 

@@ -19,10 +19,7 @@ import pytest
 from pluto_deploy.engine.policy import mr_config_id
 from pluto_deploy.metal import qemu
 from pluto_deploy.metal.qemu import Wiring, arguments
-from pluto_image.inputs.store import Store, default_root
-from pluto_image.lock.lockfile import Lock
-from pluto_image.tools import ToolsTree, ensure_tools
-from pluto_measure.errors import PlutoError
+from pluto_image.tools import ToolsTree
 from simulators.metal.profiles import BARE_METAL, profile
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
@@ -32,14 +29,6 @@ CONFIG = mr_config_id(bytes(range(32)))
 # What QEMU says when it has read all and wants what emulation has not: memory that is the guest's alone.
 READ = "cannot set up private guest memory for tdx-guest: KVM required"
 TAP = f"tap,id=net,fd={qemu.CARD_FD},vhost=off"
-
-
-@pytest.fixture(scope="module")
-def tree() -> ToolsTree:
-    try:
-        return ensure_tools(Lock.parse(LOCK.read_bytes()), Store(default_root()), offline=True)
-    except PlutoError:
-        pytest.skip("no peer: locked inputs are absent")
 
 
 @pytest.fixture

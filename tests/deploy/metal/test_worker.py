@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pluto_deploy.metal.login import Login
-from pluto_deploy.metal.pyinfra_process import Job, Operation, run
+from pluto_deploy.metal.worker.process import Job, Operation, run
 from pluto_measure.errors import SourceError
 from pluto_measure.progress import Silent
 
@@ -139,14 +139,14 @@ class TestWorker:
 
     def test_the_parent_has_nothing_of_it(self) -> None:
         script = (
-            "import sys, pluto_deploy.metal.pyinfra_process; sys.exit(bool({'gevent', 'pyinfra'} & set(sys.modules)))"
+            "import sys, pluto_deploy.metal.worker.process; sys.exit(bool({'gevent', 'pyinfra'} & set(sys.modules)))"
         )
         assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
     def test_everything_is_patched_before_pyinfra_comes(self) -> None:
         # Unpatched, paramiko's sockets block, and no `_timeout` is kept.
         script = (
-            "import pluto_deploy.metal.worker, paramiko.transport, socket, threading\n"
+            "import pluto_deploy.metal.worker.__main__, paramiko.transport, socket, threading\n"
             "from gevent.monkey import is_module_patched as patched\n"
             "assert all(map(patched, ('socket', 'threading', 'select', 'time', 'subprocess')))\n"
             "assert paramiko.transport.socket.socket.__module__.startswith('gevent')\n"
@@ -167,10 +167,8 @@ class TestWorker:
             run(Job("prepare"), login, Silent())
 
     def test_it_ends_with_its_parent(self) -> None:
-        script = "from pluto_deploy.metal import worker, worker_jobs\nimport gevent, os\n"
-        script += (
-            "worker_jobs.perform = lambda *_: (print('begun', flush=True), gevent.sleep(60))\nos._exit(worker.main())"
-        )
+        script = "from pluto_deploy.metal.worker import __main__ as worker, jobs\nimport gevent, os\n"
+        script += "jobs.perform = lambda *_: (print('begun', flush=True), gevent.sleep(60))\nos._exit(worker.main())"
         with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdin is not None
             assert process.stderr is not None

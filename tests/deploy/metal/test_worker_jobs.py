@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 FRAME = """
-from pluto_deploy.metal import worker, worker_jobs
+from pluto_deploy.metal.worker import __main__ as worker, jobs
 import json, os, sys
 from pyinfra.api.inventory import Inventory
 from pyinfra.operations import server
@@ -20,7 +20,7 @@ ask = json.loads(sys.stdin.read())
 told = []
 def carry_out(job, plan=False):
     inventory = Inventory(([("@fake/host", {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": ask})], {}))
-    answer = worker_jobs.carry_out(inventory, job, {}, lambda *words: told.append(words), plan=plan)
+    answer = jobs.carry_out(inventory, job, {}, lambda *words: told.append(words), plan=plan)
     ran = next(iter(inventory)).connector.executed_commands
     return {**answer, "ran": ran, "told": told}
 """
@@ -124,10 +124,10 @@ def test_every_operation_has_a_time_limit() -> None:
 
 def test_host_keys_are_always_checked() -> None:
     script = (
-        "from pluto_deploy.metal import worker, worker_jobs\nimport json\n"
-        "from pluto_deploy.metal.pyinfra_process import _login\n"
+        "from pluto_deploy.metal.worker import __main__ as worker, jobs\nimport json\n"
+        "from pluto_deploy.metal.worker.process import _login\n"
         "from pluto_deploy.metal.login import Login\n"
-        "print(json.dumps(worker_jobs.connection_data(_login(Login('h')))), flush=True)\n"
+        "print(json.dumps(jobs.connection_data(_login(Login('h')))), flush=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"ssh_hostname": "h", "ssh_strict_host_key_checking": "yes"}

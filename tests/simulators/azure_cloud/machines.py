@@ -67,22 +67,29 @@ def _quota(cloud: Cloud, cpus: int) -> None:
 
 
 def _disk(cloud: Cloud, path: str, value: Json, old: Json | None) -> tuple[Json, bytes]:
-    storage = value["properties"]["storageProfile"]
-    os_disk = storage["osDisk"]
+    if value["properties"]["storageProfile"]["osDisk"]["createOption"] == "Attach":
+        return _attached(cloud, path, value["properties"]["storageProfile"]["osDisk"])
+    return _made(cloud, path, value["properties"]["storageProfile"], old)
+
+
+def _attached(cloud: Cloud, path: str, os_disk: Json) -> tuple[Json, bytes]:
+    """A disk that is there, whose kind is the one that the machine says."""
     wanted = os_disk["managedDisk"]["securityProfile"]["securityEncryptionType"]
-    if os_disk["createOption"] == "Attach":
-        disk = cloud.need(os_disk["managedDisk"]["id"], 400, "InvalidParameter")
-        if disk["properties"].get("securityProfile", {}).get("securityType") != _AGREE[wanted]:
-            raise Refused(400, "InvalidParameter", "securityEncryptionType does not fit the securityType of the disk")
-        if disk.get("managedBy", path).lower() != path.lower() or disk["properties"]["diskState"] in (
-            "ReadyToUpload",
-            "ActiveUpload",
-        ):
-            raise Refused(
-                409, "AttachDiskWhileBeingDetached" if disk.get("managedBy") else "OperationNotAllowed", "disk"
-            )
-        disk["managedBy"] = path
-        return disk, disks.content(cloud, disk)
+    disk = cloud.need(os_disk["managedDisk"]["id"], 400, "InvalidParameter")
+    if disk["properties"].get("securityProfile", {}).get("securityType") != _AGREE[wanted]:
+        raise Refused(400, "InvalidParameter", "securityEncryptionType does not fit the securityType of the disk")
+    if disk.get("managedBy", path).lower() != path.lower() or disk["properties"]["diskState"] in (
+        "ReadyToUpload",
+        "ActiveUpload",
+    ):
+        raise Refused(409, "AttachDiskWhileBeingDetached" if disk.get("managedBy") else "OperationNotAllowed", "disk")
+    disk["managedBy"] = path
+    return disk, disks.content(cloud, disk)
+
+
+def _made(cloud: Cloud, path: str, storage: Json, old: Json | None) -> tuple[Json, bytes]:
+    """A disk of the machine's own, from a version of a gallery's image."""
+    os_disk = storage["osDisk"]
     version = cloud.need(storage["imageReference"]["id"], 404, "GalleryImageNotFound")
     if version["properties"]["provisioningState"] != "Succeeded":
         raise Refused(409, "GalleryImageNotReady")

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from simulators.azure_cloud import disks
 from simulators.azure_cloud.cloud import Cloud, LostError
 from simulators.azure_cloud.login import Logins
+from simulators.served import served
 
 
 @dataclass
@@ -39,50 +40,51 @@ class Azure:
 @contextmanager
 def running() -> Iterator[Azure]:
     """On a port of its own."""
-    azure = Azure()
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.azure = azure = Azure()
+    azure.cloud.base = f"http://127.0.0.1:{server.server_port}"
+    with served(server):
+        yield azure
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # an answer in one piece
 
-        def _any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            try:
-                with azure.lock:
-                    status, more, content = answered(azure, self.command, self.path, headers, body)
-            except Exception as error:  # noqa: BLE001  a fault of the fake's is one of the test's
-                if not isinstance(error, LostError):
-                    azure.cloud.failures.append(f"{self.command} {self.path[:200]}: {error!r}")
-                self.close_connection = True
-                self.connection.close()
-                return
-            self.send_response(status)
-            length = more.pop("Content-Length", str(len(content)))
-            for name, value in {**more, "Content-Length": length}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    azure: Azure
 
-        def date_time_string(self, timestamp: float | None = None) -> str:
-            del timestamp
-            return super().date_time_string(azure.cloud.now)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one piece
+    server: _Server
 
-    for method in ("GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"):
-        setattr(Handler, f"do_{method}", Handler._any)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        azure.cloud.base = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    def _any(self) -> None:
+        azure = self.server.azure
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        headers = {name.lower(): value for name, value in self.headers.items()}
         try:
-            yield azure
-        finally:
-            server.shutdown()
-            thread.join()
+            with azure.lock:
+                status, more, content = answered(azure, self.command, self.path, headers, body)
+        except Exception as error:  # noqa: BLE001  a fault of the fake's is one of the test's
+            if not isinstance(error, LostError):
+                azure.cloud.failures.append(f"{self.command} {self.path[:200]}: {error!r}")
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.send_response(status)
+        length = more.pop("Content-Length", str(len(content)))
+        for name, value in {**more, "Content-Length": length}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 - the base class names them so
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        del timestamp
+        return super().date_time_string(self.server.azure.cloud.now)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
 
 
 def answered(

@@ -15,3 +15,16 @@ class Kept:
 
     def doing(self, text: str) -> None:
         self.said.append(text)
+
+
+class Killed(Kept):
+    """The process is killed once more than `after` things were said to be done."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def doing(self, text: str) -> None:
+        super().doing(text)
+        if len(self.said) > self._after:
+            raise KeyboardInterrupt

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
+from simulators.served import served
+
 
 class Loss(Enum):
     """A connection that ends, and when."""
@@ -97,14 +99,8 @@ def serving(service: Callable[[Wire], Service]) -> Iterator[Wire]:
     server = _Server(("127.0.0.1", 0), _Handler)
     wire = Wire(f"http://127.0.0.1:{server.server_address[1]}")
     server.wire, server.service = wire, service(wire)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with served(server):
         yield wire
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
     assert wire.complaints == []
 
 

@@ -25,6 +25,7 @@ from simulators.google.compute import Compute
 from simulators.google.schema import WrongRequestError
 from simulators.google.state import RefusedError, State
 from simulators.google.tokens import Tokens
+from simulators.served import served
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,10 @@ def serving(*, strict: bool = True) -> Iterator[Cloud]:
     url = f"http://127.0.0.1:{server.server_address[1]}"
     cloud = Cloud(url, state, Compute(state), Tokens(url))
     Handler.cloud = cloud
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with served(server):
         yield cloud
         if strict:
             assert not cloud.wrong, cloud.wrong
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

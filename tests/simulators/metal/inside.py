@@ -38,6 +38,7 @@ from simulators import boot_logs
 from simulators.intel import DEBUG, PERFMON, PKS, SEPT_VE_DISABLE, World
 from simulators.metal import td_releases
 from simulators.metal.host import Host
+from simulators.served import served
 from simulators.trust_domains import TrustDomain
 
 _BACKEND = ("netdev", "mac", "id", "drive", "serial")  # where a device's ends are, of which no register tells
@@ -235,16 +236,13 @@ class _Server(socketserver.ThreadingTCPServer):
 @contextmanager
 def serving(host: Host, world: World) -> Iterator[tuple[Inside, int]]:
     """Answer for the machines of a host: what is inside of them, and the port at `host.wire.gateway`."""
-    with _Server((host.wire.gateway, 0), _Handler) as server:
-        server.inside = Inside(host, world)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
+    server = _Server((host.wire.gateway, 0), _Handler)
+    server.inside = Inside(host, world)
+    try:
+        with served(server):
             yield server.inside, server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-            assert not server.inside.faults, server.inside.faults[0]
+    finally:
+        assert not server.inside.faults, server.inside.faults[0]
 
 
 def _line(channel: socket.socket) -> bytes:

@@ -10,7 +10,6 @@ The key is made for the archive and thrown away with it. A test spoils `archive.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import PurePosixPath
 
 from simulators import debs
 from simulators.debian_mirror import FakeDeb, Signer, packages_index, release_text
+from simulators.served import served
 
 
 class HostDeb(FakeDeb):
@@ -87,14 +87,8 @@ def serving(address: str, packages: Sequence[FakeDeb], *, suite: str = "noble") 
     archive = Archive(f"http://{address}:{server.server_address[1]}", suite, Signer(), {}, [])
     archive.publish(packages)
     Handler.archive = archive
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with served(server):
         yield archive
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,7 @@
 """What a host says of itself, as one JSON document. `collect.py` sends this file to the host, where it runs alone.
 
+It is one file, long as it is, because it is what is sent: a reader sees all that runs there as root, in one place.
+
 Standard library only, Python 3.10 and later: the host's own interpreter reads it from standard input. It looks and
 asks, and changes nothing: it loads no module, writes no file, and asks nobody but the host's own QGS and PCCS. No
 secret is in the answer: of files that may hold one, named members alone are taken. Every read, program and answer has

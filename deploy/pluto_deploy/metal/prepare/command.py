@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from pluto_deploy.metal import copying, layout, profiles, pyinfra_process
+from pluto_deploy.metal import copying, layout, profiles
 from pluto_deploy.metal.check import collect, findings, report
 from pluto_deploy.metal.connection import Connection, opened
 from pluto_deploy.metal.login import Login
@@ -17,7 +17,8 @@ from pluto_deploy.metal.prepare.options import ArchiveFile, LocalPccs, Network, 
 from pluto_deploy.metal.prepare.preparation import Preparation
 from pluto_deploy.metal.prepare.wanted import wanted
 from pluto_deploy.metal.profiles import hetzner_install
-from pluto_deploy.metal.pyinfra_process import Job, Outcome
+from pluto_deploy.metal.worker import process
+from pluto_deploy.metal.worker.process import Job, Outcome
 from pluto_image.artifact import Dist
 from pluto_image.inputs import options as inputs
 from pluto_image.lock.lockfile import Lock
@@ -180,12 +181,12 @@ def _decided(connection: Connection, asked: Options, tools: str | None, progress
 
 def _put_tools(connection: Connection, lock: Lock, arguments: argparse.Namespace, progress: Progress) -> None:
     """Put the tools tree of a lock on the host, unless it is there."""
-    from pluto_deploy import session
+    from pluto_deploy import tools
 
     dest = layout.tools(lock.tools_digest)
     if connection.run(["test", "-d", str(dest)]).code == 0:
         return
-    tree = session.tools_of(lock, arguments, progress)
+    tree = tools.tree_of(lock, arguments, progress)
     copying.put_tree(connection, tree.root, dest, _told(progress))
     take(connection, dest)
     progress.step(f"tools are in {dest}")
@@ -204,7 +205,7 @@ def _told(progress: Progress) -> Callable[[int, int], None]:
 def _carried_out(preparation: Preparation, login: Login, progress: Progress, asked: Options, *, plan: bool) -> Outcome:
     job = Job("prepare", preparation.to_json(), plan=plan)
     try:
-        return pyinfra_process.run(job, login, progress)
+        return process.run(job, login, progress)
     except SourceError as error:
         if "Unable to locate package" in str(error) and asked.archive is None:
             hint = "name the archive that has the packages for quotes by --quote-archive FILE"

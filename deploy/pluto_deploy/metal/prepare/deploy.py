@@ -9,7 +9,7 @@ from pyinfra.operations import apt, server, systemd
 
 from pluto_deploy.metal.prepare import files, operations, places
 from pluto_deploy.metal.prepare.preparation import Preparation
-from pluto_deploy.metal.worker_jobs import Steps
+from pluto_deploy.metal.worker.jobs import Steps
 
 _LOCK: Final = "-o DPkg::Lock::Timeout=300"  # a new host may be at its own upgrades
 _PACKAGES_SECONDS: Final = 1800

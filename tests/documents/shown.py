@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 CODE = re.compile(r"\s+# exit code (\d)$")
 
@@ -38,11 +36,3 @@ def pattern(lines: tuple[str, ...]) -> re.Pattern[str]:
         for line in lines
     ]
     return re.compile("".join(parts))
-
-
-def program(name: Path, script: Path, code: str) -> None:
-    """A program on the path that runs Python code."""
-    name.parent.mkdir(exist_ok=True)
-    script.write_text(code)
-    name.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-    name.chmod(0o755)

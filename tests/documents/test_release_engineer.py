@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from documents.typed import Outcome, Page, check, typed
 from simulators import tiny_project
-from tutorials.typed import Outcome, Page, check, typed
 
 PAGE = Page("tutorials/release-engineer")
 pytestmark = [
@@ -28,7 +28,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     )
 
 
-@pytest.mark.parametrize("place", range(len(PAGE.commands)), ids=lambda place: PAGE.commands[place].command[:50])
+@PAGE.each
 def test_a_command_does_what_the_page_says(place: int, outcomes: list[Outcome]) -> None:
     check(PAGE.commands[place], outcomes[place])
 

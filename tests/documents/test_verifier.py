@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from documents.typed import Outcome, Page, check, typed
 from pluto_measure.publish.keys import PrivateKey, pem_of
 from pluto_notary.cli import main
-from simulators import releases
+from simulators import programs, releases
 from simulators.notary import sites, today
 from simulators.notary.certificates import Authority
-from simulators.shown_commands import program
-from tutorials.typed import Outcome, Page, check, typed
 
 PAGE = Page("tutorials/verifier")
 HOST = "shop.example"
@@ -51,20 +48,16 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     page = sites.page(b'{"price": "12.50"}', ("content-type", "application/json"))
     with sites.Site(authority.issue(HOST), page) as site, today.running(authority, {HOST: site}) as notary:
         given = today.Folder(work, notary)
-        root = hashlib.sha256(notary.provider.domain.world.authority.root_der).hexdigest()
+        root = notary.provider.domain.world.authority.root_der
         words = ["--notary", f"https://127.0.0.1:{notary.port}", "--manifest", str(work / "manifest.json")]
         assert main(["prove", *words, *given.accepting, "--out", str(work / "proof.json")]) == 0
     (work / "measurements.json").unlink()
-    code = "".join(f"sys.path.insert(0, {path!r})\n" for path in reversed(sys.path) if path)
-    roots = f"intel_pki.INTEL_ROOTS = frozenset({{bytes.fromhex({root!r})}})"  # whom the programs take for Intel
     for name in ("measure", "notary"):
-        lines = ("import sys", code, "from pluto_measure.verify import intel_pki", roots)
-        run = "\n".join([*lines, f"from pluto_{name}.cli import main", "sys.exit(main())"])
-        program(folder / f"bin/pluto-{name}", folder / f"bin/{name}.py", run)
+        programs.program(folder / "bin", f"pluto-{name}", programs.trusting(root) + programs.of(f"pluto_{name}.cli"))
     return typed(PAGE, work, bin_folder=folder / "bin")
 
 
-@pytest.mark.parametrize("place", range(len(PAGE.commands)), ids=lambda place: PAGE.commands[place].command[:50])
+@PAGE.each
 def test_a_command_does_what_the_page_says(place: int, outcomes: list[Outcome]) -> None:
     check(PAGE.commands[place], outcomes[place])
 

@@ -1,4 +1,4 @@
-"""The way to machines: a network, two sets of rules, addresses that go from one machine to another. IO.
+"""How clients come to one machine of a deployment: a network, two sets of rules, addresses that are moved. IO.
 
 A machine is reached through its interface, which has at most one public address: its own, behind rules that let
 operators in, or the clients', behind rules that let everybody in. Address and rules of an interface
@@ -24,7 +24,7 @@ from pluto_measure.formats.strict_json import canonical
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class Leading:
     """Of one deployment. `ports`: where clients come."""
 
     arm: Arm

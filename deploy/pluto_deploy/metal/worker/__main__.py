@@ -1,7 +1,7 @@
 """The process that pyinfra runs in: one job from stdin, one result to stdout, progress to stderr.
 
 gevent is patched before anything else is imported: unpatched, pyinfra's SSH connections do not keep to `_timeout`, and
-what was still running counts as done. Started by `pyinfra_process.run` as `python -m pluto_deploy.metal.worker`.
+what was still running counts as done. Started by `process.run` as `python -m pluto_deploy.metal.worker`.
 
 stdin:  one line of JSON, {login, job, parameters, plan}; its end ends this process, so that none outlives its parent
 stdout: one line of JSON, {operations: [{name, changed}], facts, error}
@@ -19,7 +19,7 @@ import sys  # noqa: E402
 import gevent  # noqa: E402
 import gevent.os  # type: ignore[import-untyped]  # noqa: E402
 
-from pluto_deploy.metal import worker_jobs  # noqa: E402
+from pluto_deploy.metal.worker import jobs  # noqa: E402
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     os.dup2(2, 1)
     ask = json.loads(_line())
     gevent.spawn(_end_with_parent)
-    answer = worker_jobs.perform(ask, _tell)
+    answer = jobs.perform(ask, _tell)
     result.write(json.dumps(answer) + "\n")
     result.flush()
     return 0

@@ -28,7 +28,7 @@ _WHAT: Final = "pyinfra's result"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`name`: one of `worker_jobs.JOBS`. `plan`: only say which operations would change something."""
+    """`name`: one of `jobs.JOBS`. `plan`: only say which operations would change something."""
 
     name: str
     parameters: Mapping[str, object] = field(default_factory=dict, repr=False)
