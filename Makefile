@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -q
 WORKERS ?= auto
 PYTEST_ON_ALL := $(PYTEST) -n $(WORKERS)
 
-.PHONY: run stop prove test test-image test-kills test-boots test-root test-root-more soak quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
+.PHONY: run stop prove tutorial-verifier tutorial-operator test test-image test-kills test-boots test-root test-root-more soak quick check format coverage docs bench build harvest inputs stubs peers fuzz fuzz-guided requirements clean
 
 run: build
 	@$(BIN)/pluto-measure predict $(DIST) --profile bare-metal --profile google --registers
@@ -52,6 +52,13 @@ inputs: .venv/.dev
 # Other people's programs that second opinions come from, built from pinned sources where Go and Cargo are at hand.
 peers: .venv/.dev
 	@$(BIN)/python tests/interop/prepare.py
+
+# The folders that the tutorials of the verifier and of the operator begin with.
+tutorial-verifier: .venv/.dev
+	@PYTHONPATH=tests $(BIN)/python tests/documents/folders.py verifier build/tutorial/verifier
+
+tutorial-operator: inputs
+	@PYTHONPATH=tests $(BIN)/python tests/documents/folders.py operator build/tutorial/operator
 
 # What QEMU makes for the machines of platforms.toml, from the locked QEMU under emulation: a few minutes, no privilege.
 harvest: .venv/.run

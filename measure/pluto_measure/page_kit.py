@@ -54,6 +54,7 @@ header dl { margin-top: 0.75rem; } header dt, header dd { border: 0; padding-blo
 dl { display: grid; grid-template-columns: minmax(7rem, 13rem) 1fr; margin: 0; }
 dt, dd { margin: 0; padding: 0.35rem 0.75rem 0.35rem 0; border-bottom: 1px solid var(--line); }
 dt { color: var(--soft); }
+dt, thead th, td > .soft { overflow-wrap: break-word; }
 table { width: 100%; border-collapse: collapse; }
 th, td { padding: 0.45rem 0.75rem 0.45rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }

@@ -22,6 +22,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     work = folder / "project"
     work.mkdir()
     tiny_project.lay(work, folder / "cache")
+    facts = work / "image/notary/release.toml"  # the first of its channel, as that of the page
+    facts.write_text(
+        facts.read_text().replace(
+            "sequence = 2\nminimumSequence = 1\nsupersedes = 1\n", "sequence = 1\nminimumSequence = 1\n"
+        )
+    )
     tiny_project.commit(work)
     return typed(
         PAGE, work, bin_folder=folder / "bin", more={"XDG_CACHE_HOME": str(folder / "cache"), **tiny_project.GIT}

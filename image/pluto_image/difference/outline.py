@@ -49,7 +49,7 @@ def headline(found: Difference) -> str:
     machines = [one for one in found.profiles if one.registers or one.claims]
     total = len(found.profiles) + len(found.unchanged_machines)
     if machines:
-        words.append(f"registers or claims of {len(machines)} of {counted(total, 'machine')}")
+        words.append(f"{len(machines)} of {counted(total, 'machine')} with other registers or claims")
     elif total:
         words.append("no register of any machine")
     return f"different: {', '.join(words) or 'nothing that an image holds'}"

@@ -291,7 +291,7 @@ def _sequence(release: Release, digest: str, demands: Demands) -> Iterator[Findi
             actual=facts.place.sequence,
         )
     if demands.memory is None:
-        text = "no memory of releases was asked (--state), so one that is older than once seen is not noticed"
+        text = "the memory of releases was not asked, so one that is older than once seen is not noticed"
         yield Finding("release.rollback", "warning", text)
     else:
         yield demands.memory.finding(release, digest)

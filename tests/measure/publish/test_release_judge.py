@@ -248,7 +248,7 @@ class TestPlace:
 
     def test_without_a_memory_that_is_said(self) -> None:
         text = text_of(judged(), "release.rollback", "warning")
-        assert text.startswith("no memory of releases was asked (--state)")
+        assert text.startswith("the memory of releases was not asked")
 
 
 class TestSigners:
