@@ -109,7 +109,7 @@ class TestRelease:
         text = (folder / "difference.md").read_text()
         assert text.startswith("# Release\n\nDifferent: ")
         assert "| release | `tiny 1` | `tiny 2` |" in text
-        assert (folder / "difference.html").read_text().startswith("<!doctype html>")
+        assert (folder / "difference.html").read_text().startswith("<!DOCTYPE html>")
         assert not (story.runner.folder / "hub/assets/v1/difference.md").exists(), "nothing was before the first one"
 
     def test_it_is_not_published_again(self, story: Story) -> None:
