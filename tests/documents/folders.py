@@ -30,7 +30,7 @@ from pluto_measure.publish.digest_list import SUMS, format_sums, parse_sums
 from pluto_measure.publish.keys import PrivateKey, pem_of
 from pluto_measure.publish.statement import Statement, Subject
 from pluto_notary.cli import main as notary
-from simulators import releases
+from simulators import policies, releases
 from simulators.notary import sites, today
 from simulators.notary.certificates import Authority
 
@@ -46,14 +46,6 @@ SIGNERS: Final[Mapping[str, PrivateKey]] = {
     "publisher": releases.ED25519, "north": releases.OTHER, "south": releases.P256
 }  # fmt: skip
 VERSIONS: Final = ("0.1.0", "0.2.0", "0.3.0")
-# What is other in an operator's policy than in the example for a build of one's own.
-_POLICY: Final = {
-    "allowUnsignedReference = true # the reference was computed by the verifier": "allowUnsignedReference = false",
-    'configDigest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" # of no bytes at all': (
-        'configDigest = "any" # pluto-deploy demands that of the deployment file in any case'
-    ),
-    ", with no run-time configuration.": ".",
-}
 _COMMIT: Final = (
     *("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org", "-c", "commit.gpgsign=false"),
     *("commit", "--quiet", "--allow-empty", "--all"),
@@ -81,9 +73,7 @@ def verifier(folder: Path) -> None:
         raise RuntimeError(f"no proof was made: {said.getvalue()}")
     (folder / "measurements.json").unlink()
     policy = (folder / "policy.toml").read_text()
-    (folder / "policy.toml").write_text(
-        policy.replace("allowUnsignedReference = true", "allowUnsignedReference = false")
-    )
+    (folder / "policy.toml").write_text(policies.changed(policy, allowUnsignedReference="false"))
 
 
 def operator(folder: Path) -> None:
@@ -108,11 +98,9 @@ def operator(folder: Path) -> None:
             run("pluto-measure", "sign", out / "release.json", "--key", folder / f"{name}.pem")
     keys = [f"--key={name}={folder / name}.pub" for name in ("publisher", "north")]
     (folder / "trust.toml").write_text(run("pluto-measure", "trust", *keys, "-k", "2"))
-    policy = (ROOT / "docs/examples/local-policy.toml").read_text()
-    for old, new in _POLICY.items():
-        assert old in policy
-        policy = policy.replace(old, new)
-    (folder / "policy.toml").write_text(policy)
+    policy = (ROOT / "docs/examples/local-policy.toml").read_text().replace(", with no run-time configuration.", ".")
+    config = '"any" # pluto-deploy demands that of the deployment file in any case'
+    (folder / "policy.toml").write_text(policies.changed(policy, allowUnsignedReference="false", configDigest=config))
 
 
 def _lie(release: Path, other: Path) -> None:
